@@ -29,6 +29,8 @@
 #define PURGE_LINES 10    /* of them in one response */
 #define KEY_MOST    16384 /* bytes of a key with all that belongs to it */
 #define WAIT_MOST   30.0  /* seconds that a request waits for others */
+#define FAILED_WAIT                                                                                \
+    1.0 /* seconds until a response is made in the background again after a failure */
 
 /* --- the store --- */
 
@@ -292,6 +294,43 @@ static bool cached_look(struct exchange *x)
     return false;
 }
 
+/* Answers with a stale response that may be sent at once. The application is asked when the client
+ * has it. */
+static bool cached_is_at_once(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (c->stale == NULL || c->found.at_once_until <= ledger_now())
+        return false;
+    cached_wait_no_more(x);
+    c->outdated = x->req.method_id == METHOD_GET;
+    request_step(&x->req, "it is stale, and made anew when the client has it");
+    cached_answer_stale(x);
+    return true;
+}
+
+bool cached_goes_on(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    struct cache *index = cachestore_index();
+    double now = ledger_now();
+    if (!c->outdated)
+        return false;
+    c->outdated = false;
+    c->turn = cache_hash(index, c->key);
+    if (cache_begin_fill(index, c->turn, now) != CACHE_YOURS)
+        return false;
+    c->told = true;
+    c->key = c->base;
+    c->stale = cached_find(x, now);
+    if (c->stale == NULL || c->found.fresh_until > now) { /* purged, or made meanwhile */
+        fill_drop(x);
+        return false;
+    }
+    c->purges = cache_purges(index);
+    c->fills = true;
+    return true;
+}
+
 /* Whether this request asks the application, while others wait for it. True: it does not, and has
  * been answered, or waits. */
 static bool cached_yields(struct exchange *x)
@@ -334,7 +373,7 @@ bool cached_begin(struct exchange *x)
     if (c->base.n > KEY_MOST)
         return false;
     x->req.cached = CACHE_MISS;
-    if (cached_look(x))
+    if (cached_look(x) || cached_is_at_once(x))
         return true;
     c->purges = cache_purges(cachestore_index());
     c->fills = x->req.method_id == METHOD_GET;
@@ -344,7 +383,7 @@ bool cached_begin(struct exchange *x)
 bool cached_resume(struct exchange *x)
 {
     struct caching *c = x->caching;
-    if (cached_look(x))
+    if (cached_look(x) || cached_is_at_once(x))
         return true;
     c->purges = cache_purges(cachestore_index());
     if (ledger_now() - c->since < WAIT_MOST && cached_yields(x))
@@ -434,9 +473,14 @@ bool cached_has_stale(const struct exchange *x)
 
 void cached_answer_stale(struct exchange *x)
 {
-    struct cache_entry *e = x->caching->stale;
-    x->caching->stale = NULL;
-    x->caching->fills = false;
+    struct caching *c = x->caching;
+    struct cache_entry *e = c->stale;
+    if (x->background) {
+        request_step(&x->req, "no newer response has been made");
+        cache_note_unkept(cachestore_index(), c->turn, ledger_now() + FAILED_WAIT);
+    }
+    c->stale = NULL;
+    c->fills = false;
     fill_drop(x);
     cached_answer(x, e, CACHE_STALE);
 }
@@ -464,11 +508,12 @@ void cached_renew(struct exchange *x)
     fill_merge(x, &e->headers, &now.headers);
     if (cached_is_same(e, &x->req.response.headers) && fill_judge(x, &now, &c->verdict) == NULL) {
         double at = ledger_now();
-        double fresh = at + c->verdict.fresh;
         fill_put_head(x, e, &now.headers);
-        cache_refresh(cachestore_index(), &c->found, at - c->verdict.age, fresh,
-                      fresh + c->verdict.stale);
         c->found.stored = at - c->verdict.age;
+        c->found.fresh_until = at + c->verdict.fresh;
+        c->found.stale_until = c->found.fresh_until + c->verdict.stale;
+        c->found.at_once_until = c->found.fresh_until + c->verdict.at_once;
+        cache_refresh(cachestore_index(), &c->found);
         newer = cachestore_get(&c->found, c->key);
     } else {
         cachestore_discard(&c->found);

@@ -10,6 +10,7 @@
 #include "exchange/report.h"
 #include "http/file.h"
 #include "script/spans.h"
+#include "shm/metrics.h"
 #include "shm/quarantine.h"
 #include "shm/trace.h"
 #include "shm/underway.h"
@@ -542,9 +543,8 @@ static void exchange_excused(struct exchange *x, enum script_result result)
         response_unexcused(x, result);
 }
 
-static void exchange_step(struct deferred *d)
+static void exchange_act(struct exchange *x)
 {
-    struct exchange *x = (struct exchange *)((char *)d - offsetof(struct exchange, step));
     struct exchange_facts facts = x->facts;
     x->facts = (struct exchange_facts){0};
     if (facts.killed) {
@@ -626,6 +626,148 @@ static void exchange_step(struct deferred *d)
     }
 }
 
+static void exchange_free(struct exchange *x);
+
+static void exchange_step(struct deferred *d)
+{
+    struct exchange *x = (struct exchange *)((char *)d - offsetof(struct exchange, step));
+    exchange_act(x);
+    if (x->background && x->state == EXCHANGE_ENDED)
+        exchange_free(x);
+}
+
+/* --- in the background --- */
+
+/* The front of a request whose client has its response: it takes all, and keeps nothing. */
+struct nowhere {
+    struct front front;
+    struct exchange *x;
+    struct nowhere *next, **link; /* in the list of all */
+};
+
+static struct nowhere *background;
+
+static void nowhere_want_body(struct front *front, bool want)
+{
+    (void)front;
+    (void)want;
+}
+
+static void nowhere_take(struct front *front)
+{
+    (void)front;
+}
+
+static void nowhere_body(struct front *front, struct str bytes)
+{
+    (void)front;
+    (void)bytes;
+}
+
+static bool nowhere_file(struct front *front, struct file_source *source,
+                         const struct file_piece *pieces, unsigned count)
+{
+    (void)front;
+    (void)source;
+    (void)pieces;
+    (void)count;
+    return true;
+}
+
+static bool nowhere_retract(struct front *front)
+{
+    (void)front;
+    return true;
+}
+
+static void nowhere_drop(struct front *front, const char *why)
+{
+    (void)front;
+    (void)why;
+}
+
+static size_t nowhere_room(struct front *front)
+{
+    (void)front;
+    return SIZE_MAX;
+}
+
+static const struct front_ops nowhere_ops = {
+    .want_body = nowhere_want_body,
+    .respond = nowhere_take,
+    .body = nowhere_body,
+    .file = nowhere_file,
+    .flush = nowhere_take,
+    .end = nowhere_take,
+    .retract = nowhere_retract,
+    .cut = nowhere_take,
+    .drop = nowhere_drop,
+    .room = nowhere_room,
+};
+
+static void exchange_add_nowhere(struct exchange *x)
+{
+    struct nowhere *n = arena_alloc(&x->req.arena, sizeof *n);
+    *n = (struct nowhere){.front = {&nowhere_ops}, .x = x, .next = background, .link = &background};
+    if (n->next != NULL)
+        n->next->link = &n->next;
+    background = n;
+    x->front = &n->front;
+}
+
+static void exchange_remove_nowhere(struct exchange *x)
+{
+    struct nowhere *n = (struct nowhere *)x->front;
+    *n->link = n->next;
+    if (n->next != NULL)
+        n->next->link = n->link;
+}
+
+static void exchange_drop_filters(struct exchange *x)
+{
+    if (x->postpone != NULL)
+        postpone_fini(x->postpone);
+    if (x->compress != NULL)
+        compress_fini(x->compress);
+    x->postpone = NULL;
+    x->compress = NULL;
+}
+
+/* The client has a stale response, and its line is written: the application is asked for a newer
+ * one, which nobody gets. */
+static void exchange_refresh(struct exchange *x)
+{
+    struct request *req = &x->req;
+    x->background = true;
+    exchange_add_nowhere(x);
+    exchange_drop_filters(x);
+    front_file_end(&x->file);
+    if (x->coded != NULL)
+        coded_leave(x);
+    req->listener = arena_copy(&req->arena, req->listener); /* a reload may close it */
+    req->trace = NULL;
+    req->observed = NULL;
+    if (req->traceparent != NULL)
+        req->traceparent->spans = NULL;
+    req->error = NULL;
+    x->facts = (struct exchange_facts){0};
+    x->relayed = 0;
+    x->paused = x->close = false;
+    x->due.from = exchange_now(x);
+    response_clear(req);
+    underway_begin(req, UNDERWAY_NO_LINE, x->generation->number);
+    metrics_add(&metrics_own->refreshed, 1);
+    if (due_begin(x))
+        exchange_begin_fastcgi(x);
+    exchange_note(x); /* it may have ended already */
+}
+
+void exchange_end_background(void)
+{
+    while (background != NULL)
+        exchange_free(background->x);
+}
+
 bool exchange_run(struct exchange *x)
 {
     if (!loop_is_queued(&x->step))
@@ -670,6 +812,10 @@ static void exchange_free(struct exchange *x)
     struct generation *generation = x->generation;
     struct loop *loop = generation->loop;
     attempt_leave(x, "the request has ended");
+    if (x->background) {
+        underway_end(&x->req);
+        exchange_remove_nowhere(x);
+    }
     deadline_fini(&x->attempts.pause);
     due_fini(x);
     loop_undefer(&x->step);
@@ -679,17 +825,15 @@ static void exchange_free(struct exchange *x)
         cached_leave(x);
     if (x->coded != NULL)
         coded_leave(x);
-    if (x->postpone != NULL)
-        postpone_fini(x->postpone);
-    if (x->compress != NULL)
-        compress_fini(x->compress);
+    exchange_drop_filters(x);
     buf_fini(&x->stderr_text);
     request_fini(&x->req);
     loop_block_free(loop, x);
     generation_drop(generation);
 }
 
-void exchange_done(struct exchange *x)
+/* Logs the request. */
+static void exchange_tell(struct exchange *x)
 {
     x->req.ended_at = ev_now(x->generation->loop->ev);
     x->req.duration = exchange_now(x) - x->req.began;
@@ -702,7 +846,21 @@ void exchange_done(struct exchange *x)
         exchange_give_spans(x);
     report_access(x->generation, &x->req, &x->call);
     underway_end(&x->req);
-    exchange_free(x);
+}
+
+/* The end of a request, unless it has a newer response made for others. */
+static void exchange_finish(struct exchange *x, bool may_go_on)
+{
+    exchange_tell(x);
+    if (may_go_on && x->caching != NULL && cached_goes_on(x))
+        exchange_refresh(x);
+    else
+        exchange_free(x);
+}
+
+void exchange_done(struct exchange *x)
+{
+    exchange_finish(x, true);
 }
 
 void exchange_stopped(struct exchange *x, const char *why)
@@ -713,7 +871,7 @@ void exchange_stopped(struct exchange *x, const char *why)
         x->req.response.status = 503;
     if (x->state != EXCHANGE_ENDED)
         x->req.error = why;
-    exchange_done(x);
+    exchange_finish(x, false);
 }
 
 void exchange_gone(struct exchange *x, const char *why)

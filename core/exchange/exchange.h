@@ -35,6 +35,8 @@
  *   any        the body is late           leaves the server; 408, or a cut      FAILING
  *   any        the body is too large      leaves the server; 413, or a cut      FAILING
  *   any        the front refuses it       leaves the server; a page, or a cut   ENDED
+ *   ENDED      the client has a stale response that may be made anew in the
+ *              background                 asks a server; nobody gets the reply  ASKING
  *
  * A protocol of core/front sees struct exchange as a pointer only; exchange knows nothing of
  * sockets.
@@ -84,6 +86,10 @@ bool exchange_kill(uint64_t id);
 /* Ends an exchange because this server stops. A request without a response is logged as 503, a cut
  * response with its own status. */
 void exchange_stopped(struct exchange *x, const char *why);
+
+/* Gives up requests whose clients have their response, and which have a newer one made for the
+ * cache. Called before the process ends. */
+void exchange_end_background(void);
 
 /* --- questions --- */
 

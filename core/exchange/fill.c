@@ -127,6 +127,7 @@ const char *fill_judge(const struct exchange *x, const struct response *response
     const struct decision_cache *d = x->caching->rules;
     const struct caching_rules rules = {.ttl = d->ttl,
                                         .stale = d->stale,
+                                        .background = (enum caching_background)d->background,
                                         .ignores_cookies = d->ignores_cookies,
                                         .ignores_control = d->ignores_control};
     caching_judge(&rules, response, (time_t)ev_now(x->generation->loop->ev), out);
@@ -165,6 +166,9 @@ static void fill_begin(struct exchange *x)
     if (c->reason == NULL && x->req.response.content_length > (int64_t)coded_most(x))
         c->reason = "it is too large";
     if (c->reason != NULL) {
+        if (x->background &&
+            kept.status < 500) /* nobody would ask for it while the old one lasts */
+            cachestore_discard(&c->found);
         fill_note_unkept(x);
         return;
     }
@@ -306,6 +310,7 @@ static struct cache_facts fill_facts(struct exchange *x, struct str key)
                                 .site = fill_site(x),
                                 .text = c->text};
     facts.stale_until = facts.fresh_until + c->verdict.stale;
+    facts.at_once_until = facts.fresh_until + c->verdict.at_once;
     for (unsigned i = 0; i < c->rules->tag_count && i < CACHE_TAGS; i++)
         facts.tags[i] = cache_tag(index, c->rules->tags[i]);
     return facts;

@@ -113,6 +113,7 @@ struct caching {
     struct cache_entry *stale; /* a response that is not fresh any more; NULL: none */
     const char *reason;        /* why nothing is kept; NULL: it is, or will be */
     bool fills;                /* the application's reply is to be kept */
+    bool outdated;             /* a stale response was sent at once: a newer one is to be made */
     bool told;                 /* others wait for that, by the hash `turn` */
     uint64_t turn;
     double since;                 /* when it began to wait */
@@ -166,6 +167,7 @@ struct exchange {
     bool stderr_told;  /* the log has been told that a decision of on_stderr came too late */
     bool body_refused; /* on_error has been asked about a body that is too large, or late */
     bool undecided;    /* the head has come; on_error needs to know whether a body follows */
+    bool background;   /* the client has its response, a stale one; a newer one is made */
     int error_status;  /* of the failure that on_error answers with a file; 0: none */
     uint8_t replacements, redirects; /* of the reply, of the request */
     struct attempts attempts;
@@ -362,6 +364,9 @@ void cached_answer_stale(struct exchange *x);
 bool cached_is_renewed(const struct exchange *x);
 /* Answers with it, which is fresh again. No server is at work for the request any more. */
 void cached_renew(struct exchange *x);
+/* The client has its response. True: it was a stale one, of which this request has a newer one made
+ * now. */
+bool cached_goes_on(struct exchange *x);
 /* Follows X-Cache-Purge of a reply, but for an authorizer's, and removes it. */
 void cached_purge(struct exchange *x);
 /* Gives up what the request has of the cache. */

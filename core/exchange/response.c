@@ -100,9 +100,11 @@ static void response_add_id(struct exchange *x)
 
 void response_begin(struct exchange *x)
 {
-    if (exchange_compress(x)->on || x->compress != NULL)
-        response_set_compress(x);
-    response_set_flush(x);
+    if (!x->background) { /* nobody gets it */
+        if (exchange_compress(x)->on || x->compress != NULL)
+            response_set_compress(x);
+        response_set_flush(x);
+    }
     response_add_cookies(x);
     response_add_id(x);
     if (x->always.count > 0)
@@ -218,7 +220,8 @@ static bool response_ask_script(struct exchange *x, const char *kind, int status
     struct script *script = x->generation->script;
     const struct script_error error = {
         .kind = kind, .status = status, .message = reason, .may_wait = true};
-    if (!script_has(script, HOOK_ERROR) || x->replacements >= EXCHANGE_REPLACEMENTS)
+    if (!script_has(script, HOOK_ERROR) || x->replacements >= EXCHANGE_REPLACEMENTS ||
+        x->background)
         return false;
     response_clear(&x->req);
     x->error_status = status;

@@ -191,6 +191,13 @@ void caching_judge(const struct caching_rules *rules, const struct response *res
                                                                  : control.if_error;
     if (out->stale < 0)
         out->stale = 0;
+    if (rules->background == CACHING_ALWAYS)
+        out->at_once = out->stale;
+    else if (rules->background == CACHING_BY_HEADERS && !control.must_revalidate)
+        out->at_once =
+            control.while_revalidate < out->stale ? control.while_revalidate : out->stale;
+    if (out->at_once < 0)
+        out->at_once = 0;
 }
 
 struct str caching_next_name(struct str *list)

@@ -19,8 +19,11 @@ struct caching_control {
 
 /* What the script says about a response. */
 struct caching_rules {
-    double ttl;           /* seconds; -1: the headers say */
-    double stale;         /* seconds after that; -1: the headers say */
+    double ttl;   /* seconds; -1: the headers say */
+    double stale; /* seconds after that; -1: the headers say */
+    /* Whether a stale response is sent at once, while a newer one is made: only as long as
+     * stale-while-revalidate says; always; never. */
+    enum caching_background { CACHING_BY_HEADERS, CACHING_ALWAYS, CACHING_NEVER } background;
     bool ignores_cookies; /* Set-Cookie does not keep a response from being stored */
     bool ignores_control; /* nor do no-store, no-cache and private */
 };
@@ -30,6 +33,7 @@ struct caching_verdict {
     double age;         /* seconds that it had when it came */
     double fresh;       /* seconds from then on */
     double stale;       /* seconds after these, while it may be sent if there is no newer one */
+    double at_once;     /* of these, in which it is sent while a newer one is made */
 };
 
 /* Reads all Cache-Control lines of the list. */

@@ -108,9 +108,10 @@ enum cache_bypass { CACHE_BYPASS_UNSAID, CACHE_BYPASSED, CACHE_NOT_BYPASSED };
 
 /* What of an application's responses may be kept (`cache`). Strings as in struct decision. */
 struct decision_cache {
-    struct str key;    /* n = 0: scheme, host and URI */
-    double ttl, stale; /* seconds; -1: the response says */
-    bool lock;         /* one request fills an entry, others wait for it */
+    struct str key;     /* n = 0: scheme, host and URI */
+    double ttl, stale;  /* seconds; -1: the response says */
+    bool lock;          /* one request fills an entry, others wait for it */
+    uint8_t background; /* enum caching_background: what a stale response waits for */
     enum cache_bypass bypass;
     const struct str *vary, *tags; /* headers that the key has; names for purges */
     unsigned vary_count, tag_count;

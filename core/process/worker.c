@@ -788,6 +788,7 @@ static void worker_clean_up(struct worker *w)
     worker_drop_renewed(w);
     clients_close(&w->clients);
     clients_fini(&w->clients);
+    exchange_end_background();
     tls_store_free(w->tls);
     log_flush();
     generation_end_tasks();

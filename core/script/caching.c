@@ -1,6 +1,7 @@
 /* caching - see caching.h. */
 #include "script/caching.h"
 
+#include "http/caching.h"
 #include "script/quantity.h"
 #include "script/value.h"
 
@@ -94,6 +95,8 @@ static void caching_read_key(struct reading *r, struct str name)
         c->stale = caching_get_seconds(r);
     else if (str_eq(name, STR("lock")))
         c->lock = caching_get_boolean(r);
+    else if (str_eq(name, STR("background")))
+        c->background = caching_get_boolean(r) ? CACHING_ALWAYS : CACHING_NEVER;
     else if (str_eq(name, STR("bypass")))
         c->bypass = caching_get_boolean(r) ? CACHE_BYPASSED : CACHE_NOT_BYPASSED;
     else if (str_eq(name, STR("vary")))

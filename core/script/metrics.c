@@ -285,6 +285,7 @@ static int metrics_core_counters(lua_State *L)
     metrics_push_turns(L, m);
     lua_setfield(L, -2, "turns");
     metrics_set_number(L, "accepted", (double)SUM(m, accepted));
+    metrics_set_number(L, "refreshed", (double)SUM(m, refreshed));
     metrics_set_number(L, "shared_full", (double)SUM(m, shared_full));
     lua_createtable(L, 0, CACHE_USES);
     for (unsigned i = CACHE_HIT; i < CACHE_USES; i++)

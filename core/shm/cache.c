@@ -25,7 +25,7 @@ enum slot_state { SLOT_FREE, SLOT_TAKEN, SLOT_USED };
 struct slot {
     _Alignas(64) uint64_t hash;
     uint64_t id;
-    double stored, fresh_until, stale_until;
+    double stored, fresh_until, stale_until, at_once_until;
     uint32_t next;         /* of the bucket, or of the free ones */
     uint32_t head_slot;    /* of a newer head, and 1; 0: there is none */
     uint16_t owner;        /* the place that has taken it */
@@ -319,7 +319,8 @@ bool cache_find(struct cache *c, uint64_t hash, double now, struct cache_found *
                                       .id = s->id,
                                       .stored = s->stored,
                                       .fresh_until = s->fresh_until,
-                                      .stale_until = s->stale_until};
+                                      .stale_until = s->stale_until,
+                                      .at_once_until = s->at_once_until};
         if (s->head_slot > 0) {
             found->head_slot = s->head_slot - 1;
             found->head = s->head;
@@ -331,16 +332,16 @@ bool cache_find(struct cache *c, uint64_t hash, double now, struct cache_found *
     return is;
 }
 
-bool cache_refresh(struct cache *c, const struct cache_found *found, double stored,
-                   double fresh_until, double stale_until)
+bool cache_refresh(struct cache *c, const struct cache_found *found)
 {
     struct slot *s = &c->slots[found->slot];
     cache_enter(c);
     bool is = s->state == SLOT_USED && s->id == found->id;
     if (is) {
-        s->stored = stored;
-        s->fresh_until = fresh_until;
-        s->stale_until = stale_until;
+        s->stored = found->stored;
+        s->fresh_until = found->fresh_until;
+        s->stale_until = found->stale_until;
+        s->at_once_until = found->at_once_until;
     }
     cache_leave(c);
     return is;
@@ -531,6 +532,7 @@ static void cache_describe(struct slot *s, const struct cache_facts *facts)
     s->stored = facts->stored;
     s->fresh_until = facts->fresh_until;
     s->stale_until = facts->stale_until;
+    s->at_once_until = facts->at_once_until;
     memcpy(s->tags, facts->tags, sizeof s->tags);
     s->site = facts->site;
     s->coded = facts->coded;

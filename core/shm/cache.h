@@ -46,6 +46,7 @@ struct cache_facts {
     uint64_t size; /* bytes of its file */
     double stored; /* its age counts from here */
     double fresh_until, stale_until;
+    double at_once_until;      /* until then a stale one is sent while a newer one is made */
     uint32_t tags[CACHE_TAGS]; /* their hashes; 0: none */
     uint32_t site;             /* cache_tag of what sets the site apart from others */
     struct str text;           /* the key as operators know it; only its beginning is kept */
@@ -59,7 +60,7 @@ struct cache_facts {
 struct cache_found {
     uint32_t slot;
     uint64_t id;
-    double stored, fresh_until, stale_until;
+    double stored, fresh_until, stale_until, at_once_until;
     uint32_t head_slot; /* of a newer head, */
     uint64_t head;      /* and its id; 0: there is none */
 };
@@ -100,9 +101,9 @@ uint32_t cache_tag(const struct cache *c, struct str name);
 /* Finds the response of a key's hash that may still be sent, stale ones included, and notes the
  * use. False: there is none. */
 bool cache_find(struct cache *c, uint64_t hash, double now, struct cache_found *found);
-/* A response that was found to be the same still is fresh for longer. False: it has gone. */
-bool cache_refresh(struct cache *c, const struct cache_found *found, double stored,
-                   double fresh_until, double stale_until);
+/* A response that was found to be the same still has the times of *found from now on. False: it has
+ * gone. */
+bool cache_refresh(struct cache *c, const struct cache_found *found);
 
 /* Slots that were taken. The caller removes their files and frees them. */
 #define CACHE_VICTIMS 256

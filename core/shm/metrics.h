@@ -104,6 +104,7 @@ struct metrics_sheet {
     uint64_t accepted;                    /* connections of clients */
     uint64_t refused[2];                  /* by limits.connections, by limits.per_ip */
     uint64_t cached[CACHE_USES];          /* requests by what the cache has done, enum cache_use */
+    uint64_t refreshed;                   /* responses that were asked for in the background */
     uint64_t shared_full;                 /* writes to dictionaries that found no room */
     struct scripts_table scripts;         /* of applications */
     uint64_t spans[METRICS_SPANS];        /* by what has become of them */

@@ -45,6 +45,7 @@ local KEYS = {
     return not is_text(value, KEY_MOST) and ("a text of 1 to %d bytes"):format(KEY_MOST) or nil
   end,
   ttl = duration, stale = duration, lock = boolean, bypass = boolean,
+  background = boolean,
   vary = texts('a list of headers such as { "Accept-Language" }', function(name)
     return name:match("^[%w!#$%%&'*+.^_`|~-]+$")
   end),
@@ -133,6 +134,10 @@ function M.explain(cache, params)
     or "for as long as the response's headers say"
   parts[#parts + 1] = cache.stale
     and ("stale for %g s more"):format(units.duration(cache.stale)) or nil
+  if cache.background ~= nil then
+    parts[#parts + 1] = cache.background and "made anew in the background while it is stale"
+      or "never made anew in the background"
+  end
   parts[#parts + 1] = cache.vary and "by the values of " .. joined(cache.vary) or nil
   parts[#parts + 1] = cache.tags and "with the tags " .. joined(cache.tags) or nil
   return table.concat(parts, ", ")

@@ -283,6 +283,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field key? string default: scheme, host and URI
 ---@field ttl? moongate.Duration for so long; default: what the answer's headers say
 ---@field stale? moongate.Duration after that, while there is no newer one; default: what the headers say
+---@field background? boolean true: a stale one is sent at once, and made anew afterwards; default: as stale-while-revalidate says
 ---@field lock? boolean default true: one request asks the application, others wait for its answer
 ---@field bypass? boolean true: nothing is looked for and kept; false: also with cookies; default: with cookies
 ---@field vary? string|string[] headers whose values are part of the key

@@ -371,6 +371,9 @@ local function cache(page, core, counters)
   for _, result in ipairs({ "hit", "miss", "stale", "bypass" }) do
     family:add(label("result", result), counters.cached[result])
   end
+  page:family("counter", "moongate_cache_refreshes",
+    "Requests to applications in the background, for stale responses that were sent at once.")
+    :add("", counters.refreshed)
   for _, metric in ipairs(CACHE_METRICS) do
     page:family(metric[1], metric[3], metric[4]):add("", counts[metric[2]])
   end

@@ -126,6 +126,27 @@ static void test_stale(void)
     check_int((int)stale_of(&five, "max-age=1, stale-if-error=9"), 5);
 }
 
+static double at_once_of(const struct caching_rules *rules, const char *control)
+{
+    return judge(rules, response_of(200, "Cache-Control", control, END)).at_once;
+}
+
+static void test_background(void)
+{
+    const struct caching_rules always = {.ttl = -1, .stale = 9, .background = CACHING_ALWAYS};
+    const struct caching_rules never = {.ttl = -1, .stale = 9, .background = CACHING_NEVER};
+    const struct caching_rules five = {.ttl = -1, .stale = 5};
+    test("how long a stale response is sent at once");
+    check_int((int)at_once_of(&none, "max-age=1"), 0);
+    check_int((int)at_once_of(&none, "max-age=1, stale-if-error=9"), 0);
+    check_int((int)at_once_of(&none, "max-age=1, stale-while-revalidate=7, stale-if-error=9"), 7);
+    check_int((int)at_once_of(&none, "max-age=1, stale-while-revalidate=7, must-revalidate"), 0);
+    check_int((int)at_once_of(&five, "max-age=1, stale-while-revalidate=7"), 5);
+    check_int((int)at_once_of(&five, "max-age=1"), 0);
+    check_int((int)at_once_of(&always, "max-age=1"), 9);
+    check_int((int)at_once_of(&never, "max-age=1, stale-while-revalidate=7"), 0);
+}
+
 static void test_names(void)
 {
     struct str list = STR(" Accept ,, Cookie,"), name;
@@ -144,6 +165,7 @@ int main(void)
     test_obstacles();
     test_rules();
     test_stale();
+    test_background();
     test_names();
     return test_report();
 }
