@@ -9,9 +9,10 @@ local CHILDREN = 4 -- of PHP-FPM
 ---@field path string
 ---@field method? string
 ---@field body? integer bytes of the request's body
----@field length integer bytes of the reply's body
+---@field length? integer bytes of the reply's body; nil: they differ from server to server
 ---@field hosts integer tenants that are asked in turn
----@field route "docroot"|"root"|"site" as in proxies.start
+---@field header? string a line of the request's head
+---@field route "docroot"|"root"|"site"|"cached" as in proxies.start
 ---@field close? boolean the client makes a connection for each request
 ---@field fresh? boolean the server makes a connection to the application for each request
 ---@field front? boolean needs a front controller
@@ -21,6 +22,7 @@ local CHILDREN = 4 -- of PHP-FPM
 ---@field php? boolean the application is PHP-FPM
 ---@field kept? boolean connections to PHP-FPM are kept
 ---@field pool? string[] more lines of PHP-FPM's pool
+---@field warm? integer requests before the first round
 ---@field reload? boolean the configuration is loaded again and again
 ---@field counted? boolean instructions are counted, too
 ---@field only? table<string, true> the servers that do not do the same as in another case
@@ -30,6 +32,9 @@ local HELLO = "/index.php?body=hello"
 
 -- As an operator would set it up: as many connections as there are children, and requests wait.
 local FPM = { keepalive = CHILDREN, backend = "max_conns = " .. CHILDREN }
+
+-- Who keeps replies.
+local KEEPERS = { nginx = true, moongate = true, ["moongate-release"] = true }
 
 ---@type Case[]
 local cases = {
@@ -70,6 +75,18 @@ local cases = {
   { name = "fpmmax", title = "the same, max_requests = 500", path = "/hello.php", length = 15,
     hosts = 1000, route = "root", php = true, kept = true, pool = { "pm.max_requests = 500" },
     moongate = FPM },
+  -- Replies that are kept: each host has its own.
+  { name = "hit", title = "kept reply, tiny", path = HELLO, length = 5, hosts = 10,
+    route = "cached", only = KEEPERS, counted = true },
+  { name = "hit64k", title = "kept reply, 64 KB", path = "/index.php?size=65536", length = 65536,
+    hosts = 10, route = "cached", only = KEEPERS },
+  { name = "hit1m", title = "kept reply, 1 MB", path = "/index.php?size=1048576",
+    length = 1048576, hosts = 10, route = "cached", only = KEEPERS },
+  { name = "hitgzip", title = "kept reply, 64 KB by gzip", hosts = 10, route = "cached",
+    path = "/index.php?size=65536&type=text/html", header = "Accept-Encoding: gzip",
+    only = KEEPERS },
+  { name = "hit100000", title = "kept reply, one of 100,000", path = HELLO, length = 5,
+    hosts = 100000, route = "cached", tenants = 100000, only = KEEPERS, warm = 200000 },
   { name = "reload", title = "reloads, two a second", path = HELLO, length = 5, hosts = 1000,
     route = "root", reload = true },
 }

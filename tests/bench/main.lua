@@ -158,6 +158,9 @@ local function run_rounds(case, names, started, options)
   local rounds = {}
   for _, name in ipairs(names) do
     rounds[name] = {}
+    if case.warm then
+      measure.warm(started[name], case)
+    end
     measure.load(started[name], case, math.min(1, options.seconds)) -- fills caches, compiles traces
   end
   for round = 1, options.rounds do

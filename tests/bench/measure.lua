@@ -94,7 +94,8 @@ local function group(proxy, case, more)
     clients = CONNECTIONS, host = "t#.example", path = case.path,
     hosts = ("%d:%d"):format(count, math.floor(tenants / count)), method = case.method,
     body = case.body, length = case.length, close = case.close,
-    header = case.body and "Content-Type: application/x-www-form-urlencoded" or nil,
+    header = case.header
+      or case.body and "Content-Type: application/x-www-form-urlencoded" or nil,
   }
   for key, value in pairs(more or {}) do
     options[key] = value
@@ -143,6 +144,15 @@ function measure.load(proxy, case, seconds)
     reloads = case.reload and reloads or nil,
     text = all.text,
   }
+end
+
+--- As many requests as the case has to be asked before it is measured.
+---@param proxy Proxy
+---@param case Case
+function measure.warm(proxy, case)
+  local results = generator.run(proxy.address, { timeout = 600,
+    group(proxy, case, { requests = case.warm }) })
+  assert(results.all.failed == 0, proxy.name .. ": " .. results.all.text)
 end
 
 --- Ten thousand clients that keep an idle connection, and a thousand that send a request slowly.

@@ -192,8 +192,9 @@ end
 ---@field folder? string runs it under callgrind, which writes its counts to this folder
 ---@field keepalive? integer connections to keep, 64 by default; 0: a connection for each request
 ---@field root? string one docroot for all tenants, where the scripts really are
----@field route? "docroot"|"root"|"site" what is known of a tenant: where its scripts lie for the
----  application (as usual), that they can be looked up here, or a whole site of PHP and files
+---@field route? "docroot"|"root"|"site"|"cached" what is known of a tenant: where its scripts lie
+---  for the application (as usual), that they can be looked up here, a whole site of PHP and files,
+---  or that replies are kept
 ---@field sites? string where the folders of the tenants are, if they are anywhere (proxies.sites)
 ---@field folders? integer how many those are; further tenants share them
 ---@field tenants? integer how many are in the table, ten thousand by default

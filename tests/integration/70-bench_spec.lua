@@ -28,7 +28,8 @@ describe("the benchmark's", function()
         hosts = case.name == "static1m" and "1:1" or ("%d:1"):format(math.min(case.hosts, TENANTS)),
         path = case.path, method = case.method, body = case.body, length = case.length,
         close = case.close,
-        header = case.body and "Content-Type: application/x-www-form-urlencoded" or nil },
+        header = case.header
+          or case.body and "Content-Type: application/x-www-form-urlencoded" or nil },
     })
     assert.equal(12, result.all[200], proxy.name .. ": " .. result.all.text .. proxy:problem())
     load.assert_all(result.all)

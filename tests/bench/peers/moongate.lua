@@ -27,9 +27,14 @@ return {
   on_request = function(req)
     %(decide)
   end,
+  %(keeping)
   %(hooks)
 }
 ]]
+
+-- Tenants cost nothing where replies are kept: there is one decision for all hosts.
+local KEEPING = [[cache = { path = %q, size = "1G" }, compress = { levels = { gzip = 5 } },]]
+local KEPT = [[return { backend = "app", docroot = "/srv", cache = { ttl = "1h" } }]]
 
 -- What a tenant has in the table of the route.
 local DECISIONS = {
@@ -56,13 +61,15 @@ local function peer(name, title, binary)
     command = function(values, fill, program)
       local all = setmetatable({
         servers = '"' .. table.concat(values.servers, '", "') .. '"',
-        decide = values.on_request or values.route == "site" and SITE or PLAIN,
+        decide = values.on_request or values.route == "site" and SITE
+          or values.route == "cached" and KEPT or PLAIN,
+        keeping = values.route == "cached" and KEEPING:format(values.dir) or "",
         docroot = values.root and ("%q"):format(values.root)
           or ("%q .. ('/t%%05d'):format((i - 1) %% %d + 1)"):format(values.sites, values.folders),
         step = values.folder and 100 or 1, -- so many are all that measure.instructions asks for
         tenant = values.shares and [[("t%05d"):format(i)]] or "nil",
       }, { __index = values })
-      local route = fill(ROUTE, { decision = DECISIONS[values.route] })
+      local route = fill(ROUTE, { decision = DECISIONS[values.route] or "nil" })
       process.write_file(values.dir .. "/route.lua", fill(route, all))
       local argv = { program, "run", values.dir .. "/route.lua", "--listen", values.address,
         "--workers", tostring(values.workers), "--no-watch" }

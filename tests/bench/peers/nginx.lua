@@ -37,6 +37,7 @@ http {
   tcp_nopush on;
   types { text/css css; }
 %(table)
+%(keeping)
   upstream app {
     server %(application);
     %(kept)
@@ -49,6 +50,7 @@ http {
     location %(scripts) {
       fastcgi_pass app;
       fastcgi_keep_conn %(keepconn);
+      %(kept_replies)
 %(params)    }
   }
 }
@@ -56,6 +58,19 @@ http {
 
 -- What php.site does: a file where there is one, else the front controller.
 local SITE = "location / { try_files $uri $uri/ /index.php?$args; }"
+
+-- Replies that are kept.
+local KEEPING = [[
+  fastcgi_cache_path %(dir)/cache levels=2:2 keys_zone=replies:64m max_size=2g inactive=1h
+    use_temp_path=off;
+  gzip on;
+  gzip_comp_level 5;
+]]
+local KEPT = [[
+      fastcgi_cache replies;
+      fastcgi_cache_key $scheme://$http_host$request_uri;
+      fastcgi_cache_valid 200 1h;
+]]
 
 local MAP = [[
   map_hash_max_size %(hash);
@@ -125,6 +140,8 @@ local function peer(name, title, lua)
       }, { __index = values })
       all.table = fill(lua and LUA_TABLE or MAP, all)
       all.lookup = lua and LUA_LOOKUP or ""
+      all.keeping = values.route == "cached" and fill(KEEPING, all) or ""
+      all.kept_replies = values.route == "cached" and KEPT or ""
       all.modules = lua and fill(LUA_MODULES, all) or ""
       process.write_file(values.dir .. "/nginx.conf", fill(CONF, all))
       return { program, "-p", values.dir, "-c", values.dir .. "/nginx.conf",
