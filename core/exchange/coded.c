@@ -41,6 +41,7 @@ bool coded_open(const struct exchange *x)
             return false;
     }
     cache_set_limit(cachestore_index(), s->cache_size);
+    cachestore_set_memory(s->cache_memory);
     return true;
 }
 

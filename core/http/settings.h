@@ -181,7 +181,8 @@ struct settings {
     struct compress_settings compress;
     double stop_timeout, script_timeout;
     struct str cache_path; /* the folder of the response cache, */
-    uint64_t cache_size;   /* and its most bytes */
+    uint64_t cache_size;   /* and its most bytes; */
+    uint64_t cache_memory; /* of these, in the memory of each worker */
     struct backend_settings *backends;
     unsigned backend_count;
     uint32_t *backend_slots;    /* by the hash of a name: the backend's number and 1; 0: free */

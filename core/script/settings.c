@@ -359,6 +359,7 @@ static void settings_read_cache(struct reading *r, struct settings *s)
     lua_getfield(r->L, -1, "cache");
     s->cache_path = settings_get_string(r, "path");
     s->cache_size = (uint64_t)settings_get_number(r, "size");
+    s->cache_memory = (uint64_t)settings_get_number(r, "memory");
     lua_pop(r->L, 1);
 }
 

@@ -14,7 +14,8 @@
 
 #define MAGIC           0x32656863616e6f6dull /* "monache2" */
 #define CONTENT_MAX     32768                 /* of a file whose response stays in memory */
-#define MEMORY_MAX      (16u << 20)
+#define MEMORY_USUAL    (16u << 20)
+#define ROUNDS          64 /* entries that get another round before one goes whatever it is */
 #define DESCRIPTORS_MAX 64
 #define HEAD_MAX        (1u << 20) /* of a file: key, names and headers have limits of their own */
 #define WRITE_SIZE      65536      /* bytes of a body that wait to be written together */
@@ -37,7 +38,9 @@ struct loaded {
     uint64_t id, head;
     struct loaded *newer_head; /* whose headers the entry has; NULL: they are its own */
     uint32_t slot;
-    bool kept, used;
+    bool kept;
+    bool used; /* since the last sweep */
+    bool seen; /* since it was put at the front */
     size_t memory;
     struct loaded *newer, *older;
     char *block; /* the beginning of the file, and the content where it is kept */
@@ -51,8 +54,9 @@ static struct {
     struct loaded **slots; /* by number */
     struct loaded *newest, *oldest;
     size_t memory;
+    uint64_t most; /* of that */
     unsigned descriptors;
-} store = {.folder = -1, .lock = -1};
+} store = {.folder = -1, .lock = -1, .most = MEMORY_USUAL};
 
 static struct {
     struct cache *index;
@@ -263,6 +267,23 @@ static void cachestore_forget(struct loaded *l)
     file_source_drop(&cachestore_file_of(l)->source);
 }
 
+/* Forgets the oldest entry that was not used since it came to the front. */
+static void cachestore_forget_one(void)
+{
+    for (unsigned rounds = 0; store.oldest->seen && rounds < ROUNDS; rounds++) {
+        struct loaded *l = store.oldest;
+        l->seen = false;
+        cachestore_unlist(l);
+        cachestore_list(l);
+    }
+    cachestore_forget(store.oldest);
+}
+
+void cachestore_set_memory(uint64_t bytes)
+{
+    store.most = bytes;
+}
+
 static void cachestore_keep(struct loaded *l)
 {
     if (store.slots[l->slot] != NULL)
@@ -273,8 +294,8 @@ static void cachestore_keep(struct loaded *l)
     store.memory += l->memory;
     store.descriptors += cachestore_file_of(l)->source.fd >= 0;
     cachestore_list(l);
-    while (store.memory > MEMORY_MAX)
-        cachestore_forget(store.oldest);
+    while (store.memory > store.most)
+        cachestore_forget_one();
     for (struct loaded *old = store.oldest, *newer; store.descriptors > DESCRIPTORS_MAX;
          old = newer) {
         newer = old->newer;
@@ -498,12 +519,8 @@ struct cache_entry *cachestore_get(const struct cache_found *found, struct str k
         }
         cachestore_keep(l); /* one more use */
     } else {
-        l->used = true;
+        l->used = l->seen = true;
         cachestore_file_of(l)->source.users++;
-        if (store.newest != l) {
-            cachestore_unlist(l);
-            cachestore_list(l);
-        }
     }
     if (str_eq(l->entry.key, key))
         return &l->entry;

@@ -14,8 +14,9 @@
  *     file:   magic id, sizes | key | names of Vary | headers | body
  *
  * Files are immutable, so one that was read once needs no stat(2) again: the index says whether its
- * id still counts. Responses of up to 32 KB stay in memory whole (16 MB in all), the descriptors of
- * up to 64 larger ones stay open.
+ * id still counts. Responses of up to 32 KB stay in memory whole (cachestore_set_memory), the
+ * descriptors of up to 64 larger ones stay open. A hit changes no list there, either: an entry that
+ * was used since it was looked at gets another round when it is the oldest.
  *
  * Why files and no LMDB, which is linked already: a body goes from a file to the socket by
  * sendfile, without passing through this process; a reader that is slow holds nothing but its own
@@ -80,6 +81,8 @@ const char *cachestore_use(struct str path);
 const char *cachestore_open(struct cache *index, unsigned place, struct str path);
 /* The index; NULL: the store is not open. */
 struct cache *cachestore_index(void);
+/* The bytes of responses that this process keeps in its memory; 16 MB unless said. */
+void cachestore_set_memory(uint64_t bytes);
 /* Frees entries and descriptors, before the process ends. */
 void cachestore_close(void);
 /* Removes the folder of the instance once no process has it open. Called for the master, in a child

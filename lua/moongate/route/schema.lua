@@ -69,6 +69,7 @@ M.LIMITS = {
 M.CACHE = {
   path = { values.folder, "/dev/shm" },
   size = { above_zero(size), 64 * 1024 ^ 2 },
+  memory = { size }, -- else a part of `size`
 }
 
 M.LISTENER = {

@@ -19,6 +19,10 @@ local M = {}
 -- As core/process/plan.h has room for, beside the control listener.
 local LISTENERS = 64
 
+-- What a worker has in its memory of kept responses: this part of `cache.size`, and so much at
+-- least.
+local CACHE_PART, CACHE_MEMORY = 8, 16 * 1024 ^ 2
+
 --- What is wrong with so many listeners; nil: nothing.
 local function too_many(count)
   if count > LISTENERS then
@@ -201,6 +205,8 @@ function M.normalize(value, source, overrides, refused)
   normalized.tracing = tracing(source, value.tracing)
   normalized.limits = walk.section(source, { "limits" }, value.limits, schema.LIMITS, {})
   normalized.cache = walk.section(source, { "cache" }, value.cache, schema.CACHE, {})
+  normalized.cache.memory = normalized.cache.memory
+    or math.max(normalized.cache.size / CACHE_PART, CACHE_MEMORY)
   normalized.backends = backends.list(source, value.backends)
   normalized.hooks, normalized.hook_source, normalized.hooks_original = hooks(source, value)
   normalized.script_errors = script_errors.normalize(source, value.script_errors, normalized)

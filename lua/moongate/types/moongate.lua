@@ -479,6 +479,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@class moongate.CacheSettings
 ---@field path? string a folder, default "/dev/shm"
 ---@field size? moongate.Size of all kept answers, default "64M"
+---@field memory? moongate.Size of those in the memory of each worker, default an eighth of `size`, 16 MB at least
 
 ---@class moongate.BackendServer
 ---@field address string
