@@ -23,8 +23,8 @@ static void cache_set_number(lua_State *L, const char *key, uint64_t number)
     lua_setfield(L, -2, key);
 }
 
-/* core.cache_counts() -> { responses, coded, bytes, limit, stored, evicted, purged }; nil: this process
- * has no cache */
+/* core.cache_counts() -> { responses, coded, bytes, limit, stored, evicted, purged }; nil: this
+ * process has no cache */
 static int cache_core_counts(lua_State *L)
 {
     struct cache_counts counts;

@@ -6,6 +6,7 @@ local http = require("tests.support.http")
 local load = require("tests.support.load")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
+local responder = require("tests.support.responder")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 
@@ -369,6 +370,27 @@ describe("a stale response", function()
     r:release()
     client:receive()
     client:close()
+  end)
+
+  it("is sent while the application restarts, and not any longer", function()
+    local r = start(STALE)
+    r:get("body=old")
+    until_cache_says(r, "miss", "body=old") -- it is not fresh any more
+    for _ = 1, 2 do
+      local addresses = r.back.addresses
+      r.back:stop()
+      assert.equal("old", until_cache_says(r, "stale", "body=old").body)
+      r.back = responder.start({ addresses = addresses })
+      assert.equal("old", until_cache_says(r, "miss", "body=old").body)
+    end
+  end)
+
+  it("is sent while the application is over its limit", function()
+    local r = start("{ ttl = '0.05s', stale = '1h', key = 'one' }",
+      { backend = "queue_timeout = '0.3s'" })
+    r:get("body=old")
+    local res = until_cache_says(r, "stale", "protocol=2") -- FCGI_OVERLOADED
+    assert.same({ 200, "old" }, { res.status, res.body })
   end)
 
   it("is sent while another request has a new one made", function()

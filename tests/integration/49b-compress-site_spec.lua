@@ -118,7 +118,8 @@ describe("a site with compress", function()
     local head = http.request(gate.address, { method = "HEAD", path = "/style.css",
       headers = { ["Accept-Encoding"] = "gzip" } })
     assert.equal("gzip", head.headers["content-encoding"])
-    assert.not_equal(tostring(#TEXT), head.headers["content-length"]) -- none, or that of what is kept
+    -- There is none, or that of what is kept.
+    assert.not_equal(tostring(#TEXT), head.headers["content-length"])
   end)
 
   it("leaves small files, other types and what `static` excludes", function()

@@ -1,6 +1,7 @@
 -- Stale responses that are sent at once while a newer one is made in the background.
 
 local http = require("tests.support.http")
+local json = require("moongate.base.json")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
@@ -24,7 +25,7 @@ end
 
 local function asked(r, pattern)
   local count = 0
-  for _, event in ipairs(r:events("REQUEST")) do
+  for _, event in ipairs(r:events("START")) do
     count = count + (event.uri:find(pattern) and 1 or 0)
   end
   return count
@@ -183,12 +184,16 @@ describe("a stale response in the background", function()
     r:get("body=old")
     until_stale(r, "delay=hold&body=new")
     r:wait_started("hold", 1)
-    local id = poll.wait(function()
-      return r:tell("requests"):match("\n%s*(%x%x%x%x%x%x+)[^\n]*hold")
-    end, "the request in the list")
-    r:tell("kill", id)
+    local function listed()
+      for _, one in ipairs(json.decode(r:tell("requests", "--json")).requests) do
+        if one.uri:find("hold", 1, true) then
+          return one
+        end
+      end
+    end
+    r:tell("kill", poll.wait(listed, "the request in the list").id)
+    poll.wait(function() return not listed() end, "its end")
     r:release()
-    poll.wait(function() return not r:tell("requests"):find("hold", 1, true) end, "its end")
     assert.equal("old", r:get("body=old").body)
   end)
 end)

@@ -525,9 +525,9 @@ int main(void)
     test_find();
     test_broken();
     test_purges();
-    test_room();
     test_coded();
     test_heads();
+    test_room();
     test_fills();
     test_kills();
     test_folders();
