@@ -318,18 +318,25 @@ local function names_of(options)
   return names
 end
 
+-- The new entries, and the old ones that were not measured again.
+local function over(old, new)
+  local all = {}
+  for name, value in pairs(old or {}) do
+    all[name] = value
+  end
+  for name, value in pairs(new or {}) do
+    all[name] = value
+  end
+  return all
+end
+
 -- What was measured before on the page, with what was measured now in its place.
 local function merged(data)
-  local old = json.decode(process.read_file(RESULTS) or "") or { cases = {}, instructions = {} }
-  for name, case in pairs(old.cases) do
-    data.cases[name] = data.cases[name] or case
-  end
-  data.instructions = data.instructions or {}
-  for name, case in pairs(old.instructions or {}) do
-    data.instructions[name] = data.instructions[name] or case
-  end
-  data.idle = data.idle or old.idle
-  return data
+  local old = json.decode(process.read_file(RESULTS) or "") or {}
+  local all = over(old, data)
+  all.cases = over(old.cases, data.cases)
+  all.instructions = over(old.instructions, data.instructions)
+  return all
 end
 
 local function write_page(data)
@@ -361,6 +368,9 @@ local function measure_all(names, options)
   if options.only.instructions then
     data.instructions = bench_instructions(names, options, application, sites)
   end
+  if options.page then -- an error in what follows doesn't take half an hour's figures with it
+    write_page(merged(data))
+  end
   bench_alone(data, options, application)
   application:stop()
   process.remove(sites)
@@ -382,10 +392,6 @@ local function main(words)
   data.aims = aims
   process.write_file(options.out, report.json(data))
   say("\nwritten to %s", options.out)
-  data.aims, data.queue, data.fair, data.hooks, data.library = nil, nil, nil, nil, nil
-  if options.page then
-    write_page(merged(data))
-  end
   return options.strict and not report.hold(aims) and 1 or 0
 end
 
