@@ -277,6 +277,8 @@ void attempt_failed(struct exchange *x, enum failure failure, const char *detail
     x->head = (struct cgi_head){0};
     if (again != AGAIN_NOT)
         meter_retry(x);
+    else if (failure == FAILURE_QUEUE)
+        meter_limit(x, METRICS_LIMIT_QUEUE);
     request_step(&x->req, "%s",
                  again == AGAIN_NOT   ? "no other attempt is made"
                  : again == AGAIN_NOW ? "another attempt is made"
@@ -559,6 +561,7 @@ void attempt_begin(struct exchange *x)
         return;
     const char *large = attempt_find_too_large(x);
     if (large != NULL) {
+        meter_refused(x, 431);
         response_fail_and_say(x, "too_large", 431, large);
         return;
     }

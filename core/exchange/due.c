@@ -8,6 +8,7 @@
  */
 #include "exchange/parts.h"
 
+#include "exchange/meter.h"
 #include "exchange/report.h"
 
 static void due_missed(struct deadline *d);
@@ -160,6 +161,7 @@ static void due_answer(struct exchange *x, double time)
     }
     attempt_leave(x, reason);
     if (slow_client) {
+        meter_refused(x, 408);
         response_fail_and_say(x, "timeout", 408, reason);
         return;
     }

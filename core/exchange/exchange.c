@@ -177,6 +177,8 @@ static void exchange_refuse_for_body(struct exchange *x, const char *kind, int s
 {
     bool again = x->body_refused;
     x->body_refused = true;
+    if (!again)
+        meter_refused(x, status);
     attempt_leave(x, reason);
     if (x->state == EXCHANGE_RESPONDING)
         response_cut(x, kind, status, reason);
@@ -497,6 +499,7 @@ static void exchange_refused(struct exchange *x, int status, const char *reason)
     if (trace_is_wanted(exchange_now(x)))
         account_begin(x); /* the head may be the fault, and was not handled then */
     request_step(&x->req, "refused: %s", reason);
+    meter_refused(x, status);
     response_refused(x, status, reason);
 }
 

@@ -1,8 +1,6 @@
 /* meter - see meter.h. */
 #include "exchange/meter.h"
 
-#include "shm/metrics.h"
-
 static enum metrics_method meter_method(const struct request *req)
 {
     switch (req->method_id) {
@@ -86,6 +84,24 @@ void meter_attempt(const struct exchange *x, double now, bool failed)
 void meter_retry(const struct exchange *x)
 {
     metrics_add(&metrics_own->backend[x->backend].retries, 1);
+}
+
+void meter_limit(const struct exchange *x, enum metrics_limit limit)
+{
+    if (!x->req.control)
+        metrics_add(&metrics_own->limited[limit], 1);
+}
+
+void meter_refused(const struct exchange *x, int status)
+{
+    if (status == 408)
+        meter_limit(x, METRICS_LIMIT_TIME);
+    else if (status == 413)
+        meter_limit(x, METRICS_LIMIT_BODY);
+    else if (status == 414)
+        meter_limit(x, METRICS_LIMIT_REQUEST_LINE);
+    else if (status == 431)
+        meter_limit(x, METRICS_LIMIT_HEADER);
 }
 
 void meter_message(const struct exchange *x, unsigned level, unsigned count)

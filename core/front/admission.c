@@ -148,8 +148,11 @@ int admission_begin_request(struct client *c, struct request *req, bool *counted
     if (!c->counted || c->by_ip || admission_trusts(c, &req->client))
         return 0;
     *counted = census_count(all->census, all->worker, &req->client, settings->limits.per_ip);
+    if (*counted)
+        return 0;
+    metrics_add(&metrics_own->limited[METRICS_LIMIT_PER_IP], 1);
     *reason = "more requests of this client of a trusted proxy than limits.per_ip are under way";
-    return *counted ? 0 : 503;
+    return 503;
 }
 
 void admission_end_request(struct client *c, const struct request *req)

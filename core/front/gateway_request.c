@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/lookup.h"
 #include "fastcgi/cgi_in.h"
+#include "shm/metrics.h"
 
 #include <stdlib.h>
 
@@ -197,6 +198,8 @@ static bool gateway_request_enter_client(struct gateway_request *r)
     if (all->census == NULL || per_ip == 0)
         return true;
     r->by_ip = census_count(all->census, all->worker, &r->req->client, per_ip);
+    if (!r->by_ip)
+        metrics_add(&metrics_own->limited[METRICS_LIMIT_PER_IP], 1);
     return r->by_ip;
 }
 

@@ -27,6 +27,33 @@ static const char *const protocol_names[METRICS_PROTOCOLS] = {[METRICS_HTTP_1_0]
                                                               [METRICS_HTTP_2_0] = "HTTP/2.0",
                                                               [METRICS_FASTCGI] = "FastCGI"};
 
+static const char *const span_names[METRICS_SPANS] = {[METRICS_EXPORTED] = "exported",
+                                                      [METRICS_FULL] = "full",
+                                                      [METRICS_FAILED] = "failed",
+                                                      [METRICS_REJECTED] = "rejected"};
+
+static const char *const refused_names[2] = {"connections", "per_ip"};
+
+static const char *const tls_names[METRICS_TLS_VERSIONS] = {
+    [METRICS_TLS_1_2] = "TLSv1.2", [METRICS_TLS_1_3] = "TLSv1.3"};
+
+static const char *const handshake_names[METRICS_HANDSHAKES] = {
+    [METRICS_NO_TLS] = "no_tls",
+    [METRICS_VERSION] = "version",
+    [METRICS_CIPHER] = "cipher",
+    [METRICS_CERTIFICATE] = "client_certificate",
+    [METRICS_ALERT] = "refused_by_client",
+    [METRICS_LEFT] = "client_left",
+    [METRICS_BAD_TLS] = "other"};
+
+static const char *const limit_names[METRICS_LIMITS] = {[METRICS_LIMIT_REQUEST_LINE] =
+                                                            "request_line",
+                                                        [METRICS_LIMIT_HEADER] = "header",
+                                                        [METRICS_LIMIT_BODY] = "body",
+                                                        [METRICS_LIMIT_TIME] = "timeout",
+                                                        [METRICS_LIMIT_QUEUE] = "queue",
+                                                        [METRICS_LIMIT_PER_IP] = "per_ip"};
+
 static const char *const cache_names[CACHE_USES] = {
     [CACHE_HIT] = "hit", [CACHE_MISS] = "miss", [CACHE_STALE] = "stale", [CACHE_BYPASS] = "bypass"};
 
@@ -54,6 +81,17 @@ static uint64_t metrics_sum_of(const struct metrics *m, size_t at)
     return sum;
 }
 #define SUM(m, member) metrics_sum_of(m, offsetof(struct metrics_sheet, member))
+
+/* Pushes { name = sum } of `count` counters that lie `at` bytes into each sheet; those without a
+ * name are left out. */
+static void metrics_push_counts(lua_State *L, const struct metrics *m, size_t at,
+                                const char *const *names, unsigned count)
+{
+    lua_createtable(L, 0, (int)count);
+    for (unsigned i = 0; i < count; i++)
+        if (names[i] != NULL)
+            metrics_set_number(L, names[i], (double)metrics_sum_of(m, at + i * sizeof(uint64_t)));
+}
 
 /* Pushes { counts..., sum }. */
 static void metrics_push_histogram(lua_State *L, const struct metrics_histogram *h)
@@ -97,16 +135,6 @@ static void metrics_push_backend_name(lua_State *L, const struct names *names, u
         metrics_push_name(L, names->backend[backend]);
 }
 
-static void metrics_push_messages(lua_State *L, const struct metrics *m, size_t backend)
-{
-    lua_createtable(L, 0, METRICS_LEVELS);
-    for (unsigned i = 0; i < METRICS_LEVELS; i++)
-        metrics_set_number(
-            L, metrics_levels[i],
-            (double)metrics_sum_of(m, backend + offsetof(struct metrics_backend, messages) +
-                                          i * sizeof(uint64_t)));
-}
-
 static void metrics_push_backends(lua_State *L, const struct metrics *m, const struct names *names)
 {
     lua_newtable(L);
@@ -124,7 +152,8 @@ static void metrics_push_backends(lua_State *L, const struct metrics *m, const s
         metrics_set_number(
             L, "retries",
             (double)metrics_sum_of(m, at + offsetof(struct metrics_backend, retries)));
-        metrics_push_messages(L, m, at);
+        metrics_push_counts(L, m, at + offsetof(struct metrics_backend, messages), metrics_levels,
+                            METRICS_LEVELS);
         lua_setfield(L, -2, "messages");
         lua_createtable(L, 0, METRICS_PHASES);
         for (unsigned phase = 0; phase < METRICS_PHASES; phase++) {
@@ -234,18 +263,16 @@ static void metrics_push_turns(lua_State *L, const struct metrics *m)
     }
 }
 
-static void metrics_push_spans(lua_State *L, const struct metrics *m)
+/* Pushes { version = { whole handshakes, resumed ones } }. */
+static void metrics_push_tls(lua_State *L, const struct metrics *m)
 {
-    static const char *const names[METRICS_SPANS] = {[METRICS_EXPORTED] = "exported",
-                                                     [METRICS_FULL] = "full",
-                                                     [METRICS_FAILED] = "failed",
-                                                     [METRICS_REJECTED] = "rejected"};
-    lua_createtable(L, 0, METRICS_SPANS);
-    for (unsigned i = 0; i < METRICS_SPANS; i++)
-        metrics_set_number(L, names[i],
-                           (double)metrics_sum_of(m, offsetof(struct metrics_sheet, spans) +
-                                                         i * sizeof(uint64_t)));
-    lua_setfield(L, -2, "spans");
+    static const char *const names[2] = {"full", "resumed"};
+    lua_createtable(L, 0, METRICS_TLS_VERSIONS);
+    for (unsigned i = 0; i < METRICS_TLS_VERSIONS; i++) {
+        size_t at = offsetof(struct metrics_sheet, tls) + i * sizeof m->sheet[0].tls[0];
+        metrics_push_counts(L, m, at, names, 2);
+        lua_setfield(L, -2, tls_names[i]);
+    }
 }
 
 static void metrics_find_names(const struct metrics *m, struct names *names)
@@ -259,6 +286,22 @@ static void metrics_find_names(const struct metrics *m, struct names *names)
             names->tenant[name->number] = name;
     }
 }
+
+/* Lists of counters in a sheet, by their keys in core.counters(). */
+static const struct {
+    const char *key;
+    size_t at;
+    const char *const *names;
+    unsigned count;
+} lists[] = {
+    {"cached", offsetof(struct metrics_sheet, cached), cache_names, CACHE_USES},
+    {"spans", offsetof(struct metrics_sheet, spans), span_names, METRICS_SPANS},
+    {"protocols", offsetof(struct metrics_sheet, protocol), protocol_names, METRICS_PROTOCOLS},
+    {"refused", offsetof(struct metrics_sheet, refused), refused_names, 2},
+    {"handshake_failures", offsetof(struct metrics_sheet, handshake), handshake_names,
+     METRICS_HANDSHAKES},
+    {"limited", offsetof(struct metrics_sheet, limited), limit_names, METRICS_LIMITS},
+};
 
 /* core.counters(), see the head. */
 static int metrics_core_counters(lua_State *L)
@@ -287,25 +330,12 @@ static int metrics_core_counters(lua_State *L)
     metrics_set_number(L, "accepted", (double)SUM(m, accepted));
     metrics_set_number(L, "refreshed", (double)SUM(m, refreshed));
     metrics_set_number(L, "shared_full", (double)SUM(m, shared_full));
-    lua_createtable(L, 0, CACHE_USES);
-    for (unsigned i = CACHE_HIT; i < CACHE_USES; i++)
-        metrics_set_number(L, cache_names[i],
-                           (double)metrics_sum_of(m, offsetof(struct metrics_sheet, cached) +
-                                                         i * sizeof(uint64_t)));
-    lua_setfield(L, -2, "cached");
-    metrics_push_spans(L, m);
-    lua_createtable(L, 0, METRICS_PROTOCOLS);
-    for (unsigned i = 0; i < METRICS_PROTOCOLS; i++)
-        metrics_set_number(L, protocol_names[i],
-                           (double)metrics_sum_of(m, offsetof(struct metrics_sheet, protocol) +
-                                                         i * sizeof(uint64_t)));
-    lua_setfield(L, -2, "protocols");
-    lua_createtable(L, 0, 2);
-    metrics_set_number(L, "connections", (double)SUM(m, refused));
-    metrics_set_number(
-        L, "per_ip",
-        (double)metrics_sum_of(m, offsetof(struct metrics_sheet, refused) + sizeof(uint64_t)));
-    lua_setfield(L, -2, "refused");
+    metrics_push_tls(L, m);
+    lua_setfield(L, -2, "tls");
+    for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) {
+        metrics_push_counts(L, m, lists[i].at, lists[i].names, lists[i].count);
+        lua_setfield(L, -2, lists[i].key);
+    }
     return 1;
 }
 

@@ -14,6 +14,10 @@
  *     accepted, refused = { connections, per_ip }, shared_full,
  *     cached = { hit, miss, stale, bypass }
  *     spans     { exported, full, failed, rejected }
+ *     tls       { ["TLSv1.3"] = { full, resumed } }: handshakes that have succeeded
+ *     handshake_failures { no_tls, version, cipher, client_certificate, refused_by_client,
+ *               client_left, other }
+ *     limited   { request_line, header, body, timeout, queue, per_ip }: requests that were refused
  *
  * core.scripts() returns the scripts of applications that take most time, see shm/scripts.h.
  *

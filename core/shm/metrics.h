@@ -57,6 +57,32 @@ enum metrics_protocol {
     METRICS_PROTOCOLS,
 };
 
+/* Versions of TLS that clients agree on. */
+enum metrics_tls { METRICS_TLS_1_2, METRICS_TLS_1_3, METRICS_TLS_VERSIONS };
+
+/* Why a handshake of TLS has not come to its end. */
+enum metrics_handshake {
+    METRICS_NO_TLS,      /* the client's bytes are none: plain HTTP, or anything else */
+    METRICS_VERSION,     /* no version, */
+    METRICS_CIPHER,      /* or no cipher or group that both sides allow */
+    METRICS_CERTIFICATE, /* the client's certificate is missing, or was refused */
+    METRICS_ALERT,       /* the client refuses, the server's certificate for instance */
+    METRICS_LEFT,        /* the client has closed the connection, or has taken too long */
+    METRICS_BAD_TLS,     /* another rule of TLS was broken */
+    METRICS_HANDSHAKES,
+};
+
+/* Which of the route's limits has refused a request. */
+enum metrics_limit {
+    METRICS_LIMIT_REQUEST_LINE, /* limits.request_line: 414 */
+    METRICS_LIMIT_HEADER,       /* limits.header, limits.headers: 431 */
+    METRICS_LIMIT_BODY,         /* limits.body, and the room for a body: 413 */
+    METRICS_LIMIT_TIME,         /* limits.header_timeout, body_timeout, body_deadline: 408 */
+    METRICS_LIMIT_QUEUE,        /* `queue` and `queue_timeout` of a backend: 503 */
+    METRICS_LIMIT_PER_IP,       /* limits.per_ip, of clients behind a trusted proxy: 503 */
+    METRICS_LIMITS,
+};
+
 #define METRICS_CLASSES 6 /* of statuses: 1 to 5, and 0 for all others */
 
 /* Bounds of the buckets, in seconds; one more bucket has what is beyond them. */
@@ -100,14 +126,17 @@ struct metrics_sheet {
     struct metrics_backend backend[METRICS_BACKENDS];
     struct metrics_run run[METRICS_RUNS];
     uint32_t running; /* the run that is under way; 0: none, or another function's */
-    uint64_t protocol[METRICS_PROTOCOLS]; /* requests that came by each */
-    uint64_t accepted;                    /* connections of clients */
-    uint64_t refused[2];                  /* by limits.connections, by limits.per_ip */
-    uint64_t cached[CACHE_USES];          /* requests by what the cache has done, enum cache_use */
-    uint64_t refreshed;                   /* responses that were asked for in the background */
-    uint64_t shared_full;                 /* writes to dictionaries that found no room */
-    struct scripts_table scripts;         /* of applications */
-    uint64_t spans[METRICS_SPANS];        /* by what has become of them */
+    uint64_t protocol[METRICS_PROTOCOLS];   /* requests that came by each */
+    uint64_t accepted;                      /* connections of clients */
+    uint64_t refused[2];                    /* by limits.connections, by limits.per_ip */
+    uint64_t tls[METRICS_TLS_VERSIONS][2];  /* handshakes: whole ones, and resumed sessions */
+    uint64_t handshake[METRICS_HANDSHAKES]; /* those that have failed, enum metrics_handshake */
+    uint64_t limited[METRICS_LIMITS];       /* requests that a limit has refused */
+    uint64_t cached[CACHE_USES];   /* requests by what the cache has done, enum cache_use */
+    uint64_t refreshed;            /* responses that were asked for in the background */
+    uint64_t shared_full;          /* writes to dictionaries that found no room */
+    struct scripts_table scripts;  /* of applications */
+    uint64_t spans[METRICS_SPANS]; /* by what has become of them */
 };
 
 enum metrics_kind { METRICS_BACKEND, METRICS_TENANT, METRICS_FAMILY, METRICS_LABEL };

@@ -29,6 +29,7 @@ static struct {
     size_t out_used;
     double spent; /* seconds of handshakes in this turn */
     const char *failure;
+    enum metrics_handshake kind; /* of the failure */
     char in_bytes[IN_SIZE], out[OUT_SIZE];
     char plain[TLS_RECORD]; /* slices of one record */
 } now;
@@ -225,9 +226,15 @@ const char *tls_failure(void)
     return now.failure != NULL ? now.failure : "";
 }
 
+enum metrics_handshake tls_failure_kind(void)
+{
+    return now.kind;
+}
+
 /* The connection can't go on: an alert leaves, if OpenSSL has made one. */
 static ssize_t tls_fail(struct tls *t)
 {
+    now.kind = tls_error_kind();
     now.failure = tls_error_reason();
     tls_write_out(t, false);
     tls_break(t);
@@ -476,6 +483,11 @@ struct str tls_alpn(const struct tls *t)
     if (t->state == TLS_OPEN)
         SSL_get0_alpn_selected(t->ssl, &name, &size);
     return (struct str){(const char *)name, size};
+}
+
+bool tls_is_resumed(const struct tls *t)
+{
+    return SSL_session_reused(t->ssl) == 1;
 }
 
 const char *tls_version(const struct tls *t)

@@ -20,6 +20,7 @@
 #ifndef MG_TLS_CONNECTION_H
 #define MG_TLS_CONNECTION_H
 
+#include "shm/metrics.h"
 #include "tls/server.h"
 
 #include <sys/types.h>
@@ -85,6 +86,11 @@ static inline bool tls_has_more(const struct tls *t)
 {
     return t->early != NULL || t->ended;
 }
+/* True when a byte of the client's has come. */
+static inline bool tls_has_begun(const struct tls *t)
+{
+    return t->ssl != NULL;
+}
 /* True when ciphertext waits for room in the socket. */
 static inline bool tls_waits(const struct tls *t)
 {
@@ -95,8 +101,12 @@ static inline enum tls_state tls_state(const struct tls *t)
     return (enum tls_state)t->state;
 }
 
-/* Why the last handshake or read of this process has failed. */
+/* Why the last handshake or read of this process has failed, and of which kind that is. */
 const char *tls_failure(void);
+enum metrics_handshake tls_failure_kind(void);
+
+/* True when the handshake has resumed a session of an earlier connection. */
+bool tls_is_resumed(const struct tls *t);
 
 /* The protocol that ALPN chose: "h2", "http/1.1", or n = 0. */
 struct str tls_alpn(const struct tls *t);

@@ -4,8 +4,13 @@
 #ifndef MG_TLS_ERROR_H
 #define MG_TLS_ERROR_H
 
+#include "shm/metrics.h"
+
 /* Formats an error. The text is valid until the next call. */
 const char *tls_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The kind of the last error in OpenSSL's queue, which stays as it is, for the counts of
+ * handshakes. */
+enum metrics_handshake tls_error_kind(void);
 /* The reason of the last error in OpenSSL's queue, which is emptied: "no start line". */
 const char *tls_error_reason(void);
 

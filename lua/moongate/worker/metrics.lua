@@ -50,6 +50,22 @@ local function protocols(page, counters)
   end
 end
 
+local function handshakes(page, counters)
+  local family = page:family("counter", "moongate_tls_handshakes",
+    "Handshakes of TLS that have succeeded, by version, and whether they resumed a session.")
+  for _, version in ipairs(sorted_keys(counters.tls)) do
+    for _, session in ipairs({ "full", "resumed" }) do
+      family:add(label("version", version) .. "," .. label("session", session),
+        counters.tls[version][session])
+    end
+  end
+  family = page:family("counter", "moongate_tls_handshake_failures",
+    "Handshakes of TLS that have failed.")
+  for _, reason in ipairs(sorted_keys(counters.handshake_failures)) do
+    family:add(label("reason", reason), counters.handshake_failures[reason])
+  end
+end
+
 local PHASES = {
   { "total", "moongate_request_duration_seconds",
     "Time from a request's head to the last byte of its answer." },
@@ -322,6 +338,11 @@ local function clients(page, counters, state)
   for _, name in ipairs(sorted_keys(counters.refused)) do
     refused:add(label("limit", name), counters.refused[name])
   end
+  local limited = page:family("counter", "moongate_requests_refused",
+    "Requests that were refused because of the route's limits, or a backend's queue.")
+  for _, name in ipairs(sorted_keys(counters.limited)) do
+    limited:add(label("limit", name), counters.limited[name])
+  end
   local rejections = page:family("counter", counter.LIMIT_REJECTIONS.name,
     "Requests that a limit of the route (moongate.limit) has refused, by its name.")
   counter.each(counter.LIMIT_REJECTIONS, function(name, count)
@@ -411,6 +432,7 @@ function M.render(core, accept)
   clients(page, counters, state)
   requests(page, counters)
   protocols(page, counters)
+  handshakes(page, counters)
   durations(page, counters)
   sums(page, counters)
   servers(page, backends)
