@@ -133,6 +133,8 @@ unsigned backend_queued(const struct backend *b);
 unsigned backend_queue_room(const struct backend *b);
 /* The connections in use by requests of a tenant, and its requests that wait, over all workers. */
 void backend_tenant(const struct backend *b, struct str tenant, unsigned *active, unsigned *queued);
+/* The same of all tenants that have a name. */
+void backend_tenants(const struct backend *b, unsigned *active, unsigned *queued);
 void backend_drain(struct backend *b, int server, bool draining);
 /* Connections in use by the server with that address, also by one that was removed. */
 unsigned backend_active(const struct backend *b, struct str address);

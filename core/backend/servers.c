@@ -191,6 +191,11 @@ void backend_tenant(const struct backend *b, struct str tenant, unsigned *active
     ledger_tenant_claims(&b->all->seat, b->group, tenant, active, queued);
 }
 
+void backend_tenants(const struct backend *b, unsigned *active, unsigned *queued)
+{
+    ledger_tenants_claims(&b->all->seat, b->group, active, queued);
+}
+
 void backend_drain(struct backend *b, int server, bool draining)
 {
     ledger_drain(&b->all->seat, b->servers[server]->slot, draining);

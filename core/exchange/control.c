@@ -92,6 +92,13 @@ static void control_see_tenant(void *ctx, struct str name, struct str tenant, un
         backend_tenant(b, tenant, active, queued);
 }
 
+static void control_see_tenants(void *ctx, struct str name, unsigned *active, unsigned *queued)
+{
+    const struct backend *b = generation_backend(ctx, name);
+    if (b != NULL)
+        backend_tenants(b, active, queued);
+}
+
 /* --- servers, changed at run time --- */
 
 static const struct change *control_see_change(void *ctx, unsigned i, unsigned *active)
@@ -213,6 +220,7 @@ void control_open(struct generation *g)
                                        .hold = control_hold,
                                        .drain = control_drain,
                                        .tenant = control_see_tenant,
+                                       .tenants = control_see_tenants,
                                        .change = control_see_change,
                                        .change_server = control_change,
                                        .forget_changes = control_forget_changes,

@@ -133,6 +133,17 @@ static int control_tenant(lua_State *L)
     return 2;
 }
 
+/* core.tenants_load(backend) -> the same of all tenants that have a name */
+static int control_tenants_load(lua_State *L)
+{
+    const struct script_world *world = control_world_of(L);
+    unsigned active = 0, queued = 0;
+    world->tenants(world->ctx, script_check_str(L, 1), &active, &queued);
+    lua_pushnumber(L, active);
+    lua_pushnumber(L, queued);
+    return 2;
+}
+
 /* core.reload([generation]) -> id; or nil, problem. With a generation: of the files that it had. */
 static int control_reload(lua_State *L)
 {
@@ -526,6 +537,7 @@ static void control_push_functions(lua_State *L)
         {"stop", control_stop},
         {"tail", control_tail},
         {"tenant", control_tenant},
+        {"tenants_load", control_tenants_load},
         {"tokens", control_tokens},
         {NULL, NULL},
     };

@@ -63,6 +63,8 @@ struct script_world {
      * both stay as they are where there is no such backend. */
     void (*tenant)(void *ctx, struct str backend, struct str tenant, unsigned *active,
                    unsigned *queued);
+    /* The same of all tenants that have a name. */
+    void (*tenants)(void *ctx, struct str backend, unsigned *active, unsigned *queued);
     /* The changes of servers at run time (shm/changes.h), by numbers from 0, and the connections in
      * use by the server. NULL: no more. */
     const struct change *(*change)(void *ctx, unsigned i, unsigned *active);

@@ -181,6 +181,9 @@ uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group);
 /* The active claims of a tenant in the group, and those that wait. */
 void ledger_tenant_claims(const struct ledger_seat *seat, uint32_t group, struct str tenant,
                           uint32_t *active, uint32_t *waiting);
+/* The same of all tenants that have a name. */
+void ledger_tenants_claims(const struct ledger_seat *seat, uint32_t group, uint32_t *active,
+                           uint32_t *waiting);
 /* How many claims may wait in the group. */
 uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group);
 /* The class of servers that requests go to now: 0 those in service, 1 backups, 2 and 3 the same

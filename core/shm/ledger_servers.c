@@ -295,6 +295,22 @@ void ledger_tenant_claims(const struct ledger_seat *seat, uint32_t group, struct
     ledger_unlock_group(g);
 }
 
+void ledger_tenants_claims(const struct ledger_seat *seat, uint32_t group, uint32_t *active,
+                           uint32_t *waiting)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    *active = *waiting = 0;
+    for (unsigned i = 0; i < LEDGER_BUCKETS; i++)
+        for (uint32_t at = g->tenants[i]; at != LEDGER_NONE; at = l->tenants[at].bucket_next) {
+            if (at == g->anyone)
+                continue;
+            *active += l->tenants[at].active;
+            *waiting += l->tenants[at].waiting;
+        }
+    ledger_unlock_group(g);
+}
+
 uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group)
 {
     return ledger_room_of(seat->ledger, &seat->ledger->groups[group]);

@@ -230,6 +230,25 @@ describe("/metrics", function()
     end
     assert.is_true(count < 3000, count .. " samples")
     look(r)
+    -- The load of one beyond the bound is that of `other`.
+    local late = http.open(r.address)
+    late:send({ path = rig.target("delay=hold"), host = "host12-1.example" })
+    r:wait_started("hold", 1)
+    local function other_now()
+      for _, one in ipairs(r:status().tenants) do
+        if one.name == "other" then
+          return one
+        end
+      end
+    end
+    assert.equal(1, other_now().active)
+    r:release()
+    assert.equal(200, late:receive().status)
+    late:close()
+    poll.wait(function()
+      return other_now().active == 0
+    end, "the end of the request")
+    assert.is_true(other_now().requests >= 1100 - 20)
   end)
 
   it("speaks OpenMetrics to those who ask for it", function()

@@ -24,6 +24,7 @@ local HOSTILE = ]] .. ("%q"):format(HOSTILE)
 local ON_REQUEST = [[
 if req.path == "/split" then return split(req) end
 if req.args.Tenant then return { backend = "app", docroot = "/srv/app", tenant = HOSTILE } end
+if req.args.Unknown then return { backend = "app", docroot = "/srv/app", tenant = "first" } end
 if req.path == "/wrong" then error("a fault of the script") end]]
 
 --- The lowest contrast of a text and what lies behind it, as WCAG 2 counts it, and that text.
@@ -308,6 +309,29 @@ describe("the dashboard", function()
     end
     page:wait(row("tenants", HOSTILE), function(text)
       return text:sub(#HOSTILE + 1):find("^;0;0;")
+    end)
+  end)
+
+  it("shows the load of tenants that are not listed yet as other", function()
+    local client = http.open(r.address)
+    client:send({ path = rig.target("Unknown&delay=hold&body=x") })
+    page:wait(row("tenants", "other"), function(text)
+      return text and text:find("^other;1;0;")
+    end)
+    poll.wait(function()
+      r.back.process:kill("USR2")
+      other.process:kill("USR2")
+      for _, one in ipairs(json.decode(http.get(control, "/status").body).tenants) do
+        if one.name == "other" then
+          return one.active == 0
+        end
+      end
+      return true
+    end, "the end of the request")
+    assert.equal(200, client:receive().status)
+    client:close()
+    page:wait(row("tenants", "first"), function(text)
+      return text and text:find("^first;0;0;")
     end)
   end)
 

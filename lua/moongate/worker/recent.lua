@@ -96,47 +96,91 @@ function M.messages(core)
   return cut(list, MESSAGES)
 end
 
---- The tenants with the most load now, then those with the most requests so far; `other` stands for
---- those without a series of their own, whose load is not known apart.
+--- A tenant's load in each backend that it has asked.
+local function add_load(core, one, series, known)
+  local active, queued = core.tenant(series.backend, series.tenant)
+  one.active, one.queued = one.active + active, one.queued + queued
+  local sum = known[series.backend] or { active = 0, queued = 0 }
+  sum.active, sum.queued = sum.active + active, sum.queued + queued
+  known[series.backend] = sum
+end
+
+--- What tenants have that no series stands for: those beyond the bound, and those whose first
+--- request is under way.
+local function add_rest(core, other, known)
+  for _, backend in ipairs(core.backends()) do
+    local active, queued = core.tenants_load(backend.name)
+    local sum = known[backend.name] or { active = 0, queued = 0 }
+    other.active = other.active + math.max(0, active - sum.active)
+    other.queued = other.queued + math.max(0, queued - sum.queued)
+  end
+end
+
+local function add_counts(one, methods)
+  for _, classes in pairs(methods) do
+    for class = 0, 5 do
+      one.requests = one.requests + classes[class]
+    end
+    one.client_errors = one.client_errors + classes[4]
+    one.server_errors = one.server_errors + classes[5]
+  end
+end
+
+local function has_more(a, b)
+  local load_a, load_b = a.active + a.queued, b.active + b.queued
+  if load_a ~= load_b then
+    return load_a > load_b
+  elseif a.requests ~= b.requests then
+    return a.requests > b.requests
+  end
+  return a.name < b.name
+end
+
+local NUMBERS = { "active", "queued", "requests", "client_errors", "server_errors" }
+
+local function new_tenant(name)
+  local one = { name = name }
+  for _, key in ipairs(NUMBERS) do
+    one[key] = 0
+  end
+  return one
+end
+
+--- The tenants with the most load now, then those with the most requests so far. `other` is the sum
+--- of all that are not in the list: those beyond its end, and those without a series of their own.
 ---@param core table
 ---@return table[] list of { name, active, queued, requests, client_errors, server_errors }: the
 --- connections to servers in use, the requests that wait, those that have ended
 function M.tenants(core)
-  local by_name, list = {}, {}
+  local by_name, list, known, other = {}, {}, {}, new_tenant("other")
   for _, series in ipairs(core.counters().series) do
     local name = series.tenant or "other"
+    local one = name == "other" and other or by_name[name]
+    if name ~= "" and not one then
+      one = new_tenant(name)
+      by_name[name] = one
+      list[#list + 1] = one
+    end
     if name ~= "" then
-      local one = by_name[name]
-      if not one then
-        one = {
-          name = name, active = 0, queued = 0, requests = 0, client_errors = 0, server_errors = 0,
-        }
-        by_name[name] = one
-        list[#list + 1] = one
-      end
+      add_counts(one, series.methods)
       if series.tenant and series.backend then
-        local active, queued = core.tenant(series.backend, series.tenant)
-        one.active, one.queued = one.active + active, one.queued + queued
-      end
-      for _, classes in pairs(series.methods) do
-        for class = 0, 5 do
-          one.requests = one.requests + classes[class]
-        end
-        one.client_errors = one.client_errors + classes[4]
-        one.server_errors = one.server_errors + classes[5]
+        add_load(core, one, series, known)
       end
     end
   end
-  table.sort(list, function(a, b)
-    local load_a, load_b = a.active + a.queued, b.active + b.queued
-    if load_a ~= load_b then
-      return load_a > load_b
-    elseif a.requests ~= b.requests then
-      return a.requests > b.requests
+  add_rest(core, other, known)
+  table.sort(list, has_more)
+  for i = #list, TENANTS + 1, -1 do
+    for _, key in ipairs(NUMBERS) do
+      other[key] = other[key] + list[i][key]
     end
-    return a.name < b.name
-  end)
-  return cut(list, TENANTS)
+    list[i] = nil
+  end
+  if other.requests + other.active + other.queued > 0 then
+    list[#list + 1] = other
+    table.sort(list, has_more)
+  end
+  return json.list(list)
 end
 
 -- What is degraded --------------------------------------------------------------------------------

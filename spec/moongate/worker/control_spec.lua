@@ -96,6 +96,10 @@ describe("control", function()
       end
       return backend == "app" and 2 or 1, backend == "app" and 8 or 0
     end
+    core.named = { app = { 5, 12 }, ["my app"] = { 1, 0 } }
+    function core.tenants_load(backend)
+      return unpack(core.named[backend])
+    end
     core.list = {}
     function core.changes()
       return core.list
@@ -220,10 +224,10 @@ describe("control", function()
         name = "shop", active = 3, queued = 8, requests = 9, client_errors = 1, server_errors = 2,
       },
       {
-        name = "blog", active = 0, queued = 1, requests = 1, client_errors = 0, server_errors = 0,
+        name = "other", active = 3, queued = 3, requests = 3, client_errors = 0, server_errors = 0,
       },
       {
-        name = "other", active = 0, queued = 0, requests = 3, client_errors = 0, server_errors = 0,
+        name = "blog", active = 0, queued = 1, requests = 1, client_errors = 0, server_errors = 0,
       },
     }, body.tenants)
     local texts = {}
@@ -288,6 +292,46 @@ describe("control", function()
     assert.is_nil(body.servers[1].changed)
     assert.same({ { address = "10.0.0.9:1", active = 1 } }, body.removed)
     assert.equal(2, #select(2, ask("GET", "/status")).changes)
+  end)
+
+  it("sums as `other` the tenants that are not listed", function()
+    function core.counters()
+      local series = {}
+      for i = 1, 30 do
+        series[i] = {
+          backend = "app", tenant = "t" .. i,
+          methods = { GET = { [0] = 0, 0, i, 0, i == 1 and 1 or 0, 0 } },
+        }
+      end
+      series[31] = { backend = false, tenant = false,
+        methods = { GET = { [0] = 0, 0, 0, 0, 0, 7 } } }
+      return { series = series }
+    end
+    function core.tenant(_, tenant)
+      return tenant == "t1" and 4 or 0, 0
+    end
+    core.named = { app = { 10, 1 }, ["my app"] = { 0, 0 } }
+    local list = select(2, ask("GET", "/status")).tenants
+    assert.equal(21, #list)
+    assert.same({ -- t2 to t11, and what no series has
+      name = "other", active = 6, queued = 1, requests = 7 + (2 + 11) * 10 / 2, client_errors = 0,
+      server_errors = 7,
+    }, list[1])
+    assert.same({ "t1", 4, 1 }, { list[2].name, list[2].active, list[2].client_errors })
+    assert.same({ "t30", "t12" }, { list[3].name, list[21].name })
+  end)
+
+  it("has no `other` where all tenants are listed", function()
+    core.named = { app = { 2, 9 }, ["my app"] = { 0, 0 } } -- a moment before the last request ended
+    function core.counters()
+      return { series = {
+        { backend = "app", tenant = "shop", methods = { GET = { [0] = 0, 0, 5, 0, 1, 2 } } },
+        { backend = "app", tenant = "blog", methods = { GET = { [0] = 0, 0, 5, 0, 1, 2 } } },
+      } }
+    end
+    local list = select(2, ask("GET", "/status")).tenants
+    assert.same({ "shop", "blog" }, { list[1].name, list[2].name })
+    assert.is_nil(list[3])
   end)
 
   it("lists what was loaded, the latest first", function()

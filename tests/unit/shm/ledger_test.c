@@ -128,13 +128,17 @@ static void test_tenants(void)
     check_group(g);
 
     test("a tenant's claims are told by its name; an unknown name has none");
-    uint32_t active, waiting;
+    uint32_t active, waiting, all_active, all_waiting;
+    ledger_tenants_claims(&seats[3], g, &all_active, &all_waiting);
     uint64_t shop = ledger_tenant(&seats[0], STR("shop")) - 1; /* as `want` takes it */
     for (unsigned i = 0; i < 3; i++)
         ask(&b[i], i % 2, g, t, shop);
     ledger_tenant_claims(&seats[3], g, STR("shop"), &active, &waiting);
     check_int(active, 2);
     check_int(waiting, 1);
+    ledger_tenants_claims(&seats[3], g, &active, &waiting); /* those of "" are not among them */
+    check_int(active, all_active + 2);
+    check_int(waiting, all_waiting + 1);
     ledger_tenant_claims(&seats[3], g, STR("blog"), &active, &waiting);
     check_int(active + waiting, 0);
     ledger_tenant_claims(&seats[3], g, STR(""), &active, &waiting);
