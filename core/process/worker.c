@@ -10,6 +10,7 @@
 #include "front/handover.h"
 #include "front/protocol.h"
 #include "http/filecache.h"
+#include "process/renewal.h"
 #include "script/core.h"
 #include "script/shared.h"
 #include "tls/store.h"
@@ -23,10 +24,8 @@
 #include <unistd.h>
 
 /* first socket of LINK_PREPARE, after the logs, the snapshot and the certificates */
-#define FIRST_SOCKET  4
-#define RENEWAL_PAUSE 10.0 /* seconds until a worn script is loaded again that could not be */
-#define RENEWAL_LEAST 1.0  /* seconds between two of them, each of which stops the loop */
-#define LOG_DELAY     0.2  /* seconds that an access log line may wait */
+#define FIRST_SOCKET 4
+#define LOG_DELAY    0.2 /* seconds that an access log line may wait */
 
 /* The first line of LINK_PREPARE. */
 struct prepared {
@@ -40,16 +39,11 @@ struct worker {
     struct generation *generation;
     const struct worker_config *config;
     struct generation *prepared;    /* generation of the current reload; NULL: none */
-    int snapshot;                   /* the files of the generation that serves; 0: there is none */
     struct tls_store *tls;          /* the certificates of the generation that serves, and */
     struct tls_store *prepared_tls; /* of w->prepared; NULL: none */
-    struct generation *renewed;     /* the same script again, before it serves; NULL: none */
-    const char *renewal_failed;     /* why that will not */
-    bool renewable;                 /* its on_start has come to its end, well or not */
-    ev_timer renew_timer;
-    double renew_from;        /* not before; seconds of loop_now */
-    struct prepared plan;     /* the first line of its LINK_PREPARE */
-    struct link_message news; /* the message with its sockets and logs */
+    struct prepared plan;           /* the first line of its LINK_PREPARE */
+    struct link_message news;       /* the message with its sockets and logs */
+    struct renewal renewal;         /* of a script that is worn */
     struct clients clients;
     struct handover handover;
     struct listener *listeners[LINK_FDS];
@@ -131,110 +125,11 @@ static void worker_interrupt_cb(struct ev_loop *ev, ev_signal *signal, int event
     ev_break(ev, EVBREAK_ALL);
 }
 
-/* --- a script that is worn ---
- *
- * Its Lua state holds so much memory that the next hooks could fail. The same files are loaded
- * again beside it, and take its place as another generation would. */
-
-static void worker_drop_renewed(struct worker *w)
+/* True while a worn script may be loaded again: neither a reload nor the end is under way. */
+static bool worker_may_renew(void *ctx)
 {
-    ev_timer_stop(w->loop.ev, &w->renew_timer);
-    if (w->renewed != NULL)
-        generation_reject(w->renewed);
-    w->renewed = NULL;
-}
-
-static void worker_plan_renewal(struct worker *w, double seconds)
-{
-    if (ev_is_active(&w->renew_timer) || w->clients.stopping || w->leaving)
-        return;
-    ev_timer_set(&w->renew_timer, seconds, 0);
-    ev_timer_start(w->loop.ev, &w->renew_timer);
-}
-
-static void worker_on_worn(void *ctx)
-{
-    struct worker *w = ctx;
-    double wait = w->renew_from - loop_now(&w->loop);
-    if (w->renewed == NULL)
-        worker_plan_renewal(w, wait > 0 ? wait : 0);
-}
-
-static void worker_on_renewed(void *ctx, struct generation *g, const char *err)
-{
-    struct worker *w = ctx;
-    (void)g;
-    w->renewable = true;
-    w->renewal_failed = err;
-    worker_plan_renewal(w, 0); /* the generation can't be dropped in a call of its own */
-}
-
-static void worker_fail_renewal(struct worker *w, const char *why)
-{
-    w->renew_from = loop_now(&w->loop) + RENEWAL_PAUSE;
-    log_error("limits.script_memory: the script holds most of it, and can't begin anew in this "
-              "worker: %s",
-              why);
-}
-
-static void worker_begin_renewal(struct worker *w)
-{
-    char *err = NULL;
-    struct route route = w->config->route;
-    route.snapshot = w->snapshot;
-    w->renewable = false;
-    w->renewed = generation_new(&route, &w->backends, w->generation->number, &err);
-    if (w->renewed != NULL) {
-        control_open(w->renewed);
-        generation_start(w->renewed, worker_on_renewed, w);
-    } else {
-        worker_fail_renewal(w, err != NULL ? err : "it could not be loaded");
-    }
-    free(err);
-}
-
-static void worker_end_renewal(struct worker *w)
-{
-    struct generation *old = w->generation;
-    if (w->renewal_failed != NULL) {
-        worker_fail_renewal(w, w->renewal_failed);
-        worker_drop_renewed(w);
-        generation_refresh(w->generation);
-        return;
-    }
-    log_warn("limits.script_memory: the script held %zu MB after a collection, of %zu MB; it has "
-             "begun anew in this worker: what it kept in variables is gone",
-             script_memory(old->script) >> 20, old->settings->limits.script_memory >> 20);
-    w->renew_from = loop_now(&w->loop) + RENEWAL_LEAST;
-    board_count_renewal(w->config->board, old->number);
-    script_on_worn(old->script, NULL, NULL);
-    w->generation = w->renewed;
-    w->renewed = NULL;
-    script_on_worn(w->generation->script, worker_on_worn, w);
-    generation_replace(w->generation, old);
-    generation_drop(old);
-}
-
-static void worker_renew_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    struct worker *w = timer->data;
-    (void)ev;
-    (void)events;
-    if (w->clients.stopping || w->leaving || w->prepared != NULL)
-        return; /* a reload that fails leaves the script worn: its next hook says so again */
-    if (w->renewed == NULL)
-        worker_begin_renewal(w);
-    else if (w->renewable)
-        worker_end_renewal(w);
-}
-
-/* The generation is the one that serves, from these files (0: the disk's). */
-static void worker_use_snapshot(struct worker *w, int snapshot)
-{
-    if (w->snapshot > 0)
-        close(w->snapshot);
-    w->snapshot = snapshot;
-    script_on_worn(w->generation->script, worker_on_worn, w);
+    const struct worker *w = ctx;
+    return !w->clients.stopping && !w->leaving && w->prepared == NULL;
 }
 
 /* --- reloads --- */
@@ -423,7 +318,7 @@ static void worker_switch(struct worker *w)
         close(w->news.fds[1]);
     if (!w->plan.has_snapshot)
         close(w->news.fds[2]);
-    worker_use_snapshot(w, w->plan.has_snapshot ? w->news.fds[2] : 0);
+    renewal_use(&w->renewal, w->plan.has_snapshot ? w->news.fds[2] : 0);
     close(w->news.fds[3]);
     tls_store_free(w->tls);
     w->tls = w->prepared_tls;
@@ -457,7 +352,7 @@ static void worker_leave(struct worker *w, struct link_message *message)
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
     worker_stop_listening(w);
-    worker_drop_renewed(w);
+    renewal_drop(&w->renewal);
     if (!w->leaving)
         generation_retire(w->generation);
     w->leaving = true;
@@ -500,7 +395,7 @@ static void worker_handle(struct worker *w, struct link_message *message)
     switch (message->type) {
     case LINK_PREPARE:
         worker_drop_prepared(w);
-        worker_drop_renewed(w);
+        renewal_drop(&w->renewal);
         memcpy(&w->news, message, sizeof *message);
         message->fd_count = 0;
         worker_prepare(w);
@@ -722,8 +617,6 @@ static void worker_watch(struct worker *w, const struct worker_config *config)
     ev_timer_init(&w->count_timer, worker_count_timer_cb, 1, 0);
     ev_timer_init(&w->file_timer, worker_file_timer_cb, 1, 0);
     ev_timer_init(&w->show_timer, worker_show_timer_cb, 1, 0);
-    ev_timer_init(&w->renew_timer, worker_renew_timer_cb, 0, 0);
-    w->renew_timer.data = w;
     ev_timer_init(&w->stop_timer, worker_stop_timer_cb, 1, 0);
     w->stop_timer.data = w;
 }
@@ -757,10 +650,18 @@ static const char *worker_start(struct worker *w, const struct worker_config *co
     cached_use(config->cache, config->index, &w->loop);
     backends_init(&w->backends, &w->loop, config->ledger, config->index);
     backends_use_changes(&w->backends, config->changes);
+    w->renewal = (struct renewal){.loop = &w->loop,
+                                  .backends = &w->backends,
+                                  .board = config->board,
+                                  .route = &config->route,
+                                  .serving = &w->generation,
+                                  .may = worker_may_renew,
+                                  .ctx = w};
+    renewal_init(&w->renewal);
     w->generation = generation_new(&config->route, &w->backends, config->generation, err);
     if (w->generation == NULL)
         return *err;
-    worker_use_snapshot(w, config->route.snapshot);
+    renewal_use(&w->renewal, config->route.snapshot);
     w->tls = worker_read_tls(w, config->certificates, &bad);
     if (config->certificates > 0)
         close(config->certificates);
@@ -785,7 +686,7 @@ static void worker_clean_up(struct worker *w)
     handover_stop(&w->handover);
     handover_end_receiving(&w->handover);
     worker_drop_prepared(w);
-    worker_drop_renewed(w);
+    renewal_drop(&w->renewal);
     clients_close(&w->clients);
     clients_fini(&w->clients);
     exchange_end_background();
