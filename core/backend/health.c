@@ -13,7 +13,9 @@
 #define PARAMS        12
 #define NUMBER_MAX    1000000000000000u /* of the status page: a double has it exactly */
 
-enum page { PAGE_PING, PAGE_STATUS };
+/* What a request for one of PHP-FPM's pages is for. PURPOSE_CHECK is a health check, by the ping
+ * page or the status page; PURPOSE_LOAD reads the status page for `load`. */
+enum purpose { PURPOSE_CHECK, PURPOSE_LOAD };
 
 /* The checks of one backend. */
 struct checks {
@@ -23,7 +25,7 @@ struct checks {
     double interval;
 };
 
-/* One check under way. */
+/* One request under way. */
 struct probe {
     struct probe *next;
     struct checks *checks;
@@ -34,7 +36,7 @@ struct probe {
     struct param list[PARAMS];
     struct deadline deadline;
     struct buf answer;
-    enum page page;
+    enum purpose purpose;
     int server;
 };
 
@@ -45,16 +47,23 @@ struct health {
     struct checks checks[];
 };
 
-static void health_start_probe(struct checks *checks, int server, enum page page);
+static void health_start_probe(struct checks *checks, int server, enum purpose purpose);
 
 static const struct backend_settings *health_settings(const struct checks *checks)
 {
     return backend_settings(checks->backend);
 }
 
-static enum page health_first_page(const struct checks *checks)
+static enum purpose health_first_purpose(const struct checks *checks)
 {
-    return health_settings(checks)->health.enabled ? PAGE_PING : PAGE_STATUS;
+    return health_settings(checks)->health.enabled ? PURPOSE_CHECK : PURPOSE_LOAD;
+}
+
+/* True when a health check reads all that `load` wants, so that no other request is made. */
+static bool health_reads_load(const struct checks *checks)
+{
+    const struct backend_settings *settings = health_settings(checks);
+    return settings->health.reads_pool && str_eq(settings->health.page, settings->load);
 }
 
 static double health_timeout(const struct checks *checks)
@@ -69,7 +78,7 @@ static void health_forget(struct probe *p)
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
-    if (p->page == health_first_page(p->checks))
+    if (p->purpose == health_first_purpose(p->checks))
         backend_check_over(p->checks->backend, p->server, p->checks->interval);
     stream_abort(&p->stream);
     loop_undefer(&p->step);
@@ -85,10 +94,11 @@ static void health_say(const struct checks *checks, int server, bool good, const
     const struct backend_settings *settings = health_settings(checks);
     struct str address = backend_address(checks->backend, server);
     if (good)
-        log_warn("backend '%.*s': server %.*s is in service again: %u pings in a row were answered",
-                 STR_FMT(settings->name), STR_FMT(address), settings->health.rise);
+        log_warn(
+            "backend '%.*s': server %.*s is in service again: %u checks in a row were answered",
+            STR_FMT(settings->name), STR_FMT(address), settings->health.rise);
     else
-        log_error("backend '%.*s': server %.*s is out of service: %u pings in a row failed, the "
+        log_error("backend '%.*s': server %.*s is out of service: %u checks in a row failed, the "
                   "last: %s",
                   STR_FMT(settings->name), STR_FMT(address), settings->health.fall, why);
 }
@@ -97,12 +107,13 @@ static void health_verdict(struct probe *p, bool good, const char *why)
 {
     struct checks *checks = p->checks;
     int server = p->server;
-    enum page page = p->page;
-    if (page == PAGE_PING && backend_checked(checks->backend, server, good))
+    enum purpose purpose = p->purpose;
+    if (purpose == PURPOSE_CHECK && backend_checked(checks->backend, server, good))
         health_say(checks, server, good, why);
     health_forget(p);
-    if (page == PAGE_PING && good && health_settings(checks)->load.n > 0)
-        health_start_probe(checks, server, PAGE_STATUS);
+    if (purpose == PURPOSE_CHECK && good && health_settings(checks)->load.n > 0 &&
+        !health_reads_load(checks))
+        health_start_probe(checks, server, PURPOSE_LOAD);
 }
 
 static struct str health_trim_end(struct str s)
@@ -123,7 +134,7 @@ static struct str health_body_of(struct str answer, const char **why)
             return health_trim_end(rest);
         if (str_ieq(name, STR("Status")) && value.p != NULL &&
             !str_starts(str_trim(value), STR("200"))) {
-            *why = "the answer was no 200 (is ping.path of PHP-FPM the page that is asked for?)";
+            *why = "the answer was no 200 (is the page the pool's ping.path or pm.status_path?)";
             return STR("");
         }
     }
@@ -177,8 +188,14 @@ static unsigned health_count_of(struct str json, const char *what)
     return count;
 }
 
-/* Counts busy processes by their state, since PHP-FPM's own counters count kept connections as
- * busy. */
+/* True when the request asks for the state of each process, too. */
+static bool health_wants_load(const struct probe *p)
+{
+    return p->purpose == PURPOSE_LOAD || health_reads_load(p->checks);
+}
+
+/* Keeps what a status page says. Counts busy processes by their state, since PHP-FPM's own counters
+ * count kept connections as busy. */
 static void health_read_status(struct probe *p, struct str body)
 {
     struct ledger_server *slot = backend_server(p->checks->backend, p->server);
@@ -186,25 +203,35 @@ static void health_read_status(struct probe *p, struct str body)
                     health_count_of(body, "\"state\":\"Finishing\"") +
                     health_small_number_of(body, "\"listen queue\"");
     health_read_pool(&slot->pool, body);
-    if (!slot->unmeasured) /* the serving generation reads the status page */
+    if (slot->reads == LEDGER_READS_LOAD && health_wants_load(p))
         slot->others = busy > slot->active ? busy - slot->active : 0;
+}
+
+/* Handles the body of a health check. Returns NULL: the server is well; or why not. */
+static const char *health_check_body(struct probe *p, struct str body)
+{
+    const struct health_settings *health = &health_settings(p->checks)->health;
+    if (!health->reads_pool)
+        return str_eq(body, health->expect) ? NULL : "the answer was not what is expected";
+    if (!str_starts(body, STR("{")) || health_count_of(body, "\"accepted conn\"") == 0)
+        return "the answer was no status page in JSON";
+    health_read_status(p, body);
+    return NULL;
 }
 
 static void health_read_answer(struct probe *p)
 {
     const char *why = NULL;
     struct str body = health_body_of(buf_peek(&p->answer), &why);
-    if (p->page == PAGE_STATUS) {
+    if (p->purpose == PURPOSE_LOAD) {
         if (why == NULL)
             health_read_status(p, body);
         health_forget(p);
         return;
     }
-    bool good = why == NULL && str_eq(body, health_settings(p->checks)->health.expect);
-    health_verdict(p, good,
-                   good          ? NULL
-                   : why != NULL ? why
-                                 : "the answer was not what is expected");
+    if (why == NULL)
+        why = health_check_body(p, body);
+    health_verdict(p, why == NULL, why);
 }
 
 /* --- the request --- */
@@ -277,10 +304,13 @@ static void health_make_params(struct probe *p, struct str page)
     health_add(p, "REQUEST_URI", page);
     health_add(p, "SCRIPT_NAME", page);
     health_add(p, "SCRIPT_FILENAME", page);
-    health_add(p, "QUERY_STRING", p->page == PAGE_STATUS ? STR("json&full") : STR(""));
+    health_add(p, "QUERY_STRING",
+               health_wants_load(p)                            ? STR("json&full")
+               : health_settings(p->checks)->health.reads_pool ? STR("json")
+                                                               : STR(""));
 }
 
-static void health_start_probe(struct checks *checks, int server, enum page page)
+static void health_start_probe(struct checks *checks, int server, enum purpose purpose)
 {
     const struct backend_settings *settings = health_settings(checks);
     double timeout = health_timeout(checks);
@@ -289,11 +319,11 @@ static void health_start_probe(struct checks *checks, int server, enum page page
         abort();
     p->checks = checks;
     p->server = server;
-    p->page = page;
+    p->purpose = purpose;
     p->next = checks->health->probes;
     checks->health->probes = p;
     buf_init(&p->answer, ANSWER_MAX);
-    health_make_params(p, page == PAGE_PING ? settings->health.ping : settings->load);
+    health_make_params(p, purpose == PURPOSE_CHECK ? settings->health.page : settings->load);
     deadline_init(&p->deadline, checks->health->loop, health_missed_cb);
     deadline_set(&p->deadline, timeout);
     p->request = (struct stream_request){
@@ -325,7 +355,7 @@ static void health_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
         const struct ledger_server *slot = backend_server(b, i);
         if (!slot->draining && ledger_has_room(slot) &&
             backend_check_due(b, i, checks->interval, health_timeout(checks)))
-            health_start_probe(checks, i, health_first_page(checks));
+            health_start_probe(checks, i, health_first_purpose(checks));
     }
 }
 

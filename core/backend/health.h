@@ -1,6 +1,7 @@
 /*
- * health - active checks of a generation's servers: FastCGI requests for php-fpm's ping page, and
- * its status page as a signal of the load by other clients. Contract section 4 (`health`, `load`).
+ * health - active checks of a generation's servers: FastCGI requests for php-fpm's ping page or its
+ * status page, and the latter as a signal of the load by other clients. Contract section 4
+ * (`health`, `load`).
  *
  * A check is never a bare connect, which would block a process of PHP-FPM for seconds. The first
  * worker that sees a due check makes it, and the ledger has the result for all workers. A check

@@ -65,8 +65,12 @@ static struct server *servers_number(struct backend *b)
 void server_set_checks(const struct server *s)
 {
     const struct backend *b = s->backend;
-    ledger_server_set_checks(&b->all->seat, s->slot, b->generation, b->settings->health.enabled,
-                             b->settings->load.n > 0);
+    const struct backend_settings *settings = b->settings;
+    enum ledger_reads reads = settings->load.n > 0          ? LEDGER_READS_LOAD
+                              : settings->health.reads_pool ? LEDGER_READS_POOL
+                                                            : LEDGER_READS_NOTHING;
+    ledger_server_set_checks(&b->all->seat, s->slot, b->generation, settings->health.enabled,
+                             reads);
 }
 
 const char *servers_add(struct backend *b, const struct server_settings *settings,

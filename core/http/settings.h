@@ -52,11 +52,12 @@ struct server_settings {
     uid_t owner;
 };
 
-/* Active health checks: FastCGI requests for php-fpm's ping page. */
+/* Active health checks: FastCGI requests for php-fpm's ping page, or its status page. */
 struct health_settings {
     bool enabled;
-    struct str ping;   /* the page */
-    struct str expect; /* the body of a good ping */
+    bool reads_pool;   /* the page is the status page, whose numbers are kept */
+    struct str page;   /* the page */
+    struct str expect; /* the body of a good ping; n = 0 with reads_pool */
     double interval, timeout;
     unsigned rise, fall;
 };

@@ -33,7 +33,7 @@ static void backends_push_pool(lua_State *L, const void *at)
         {0},
     };
     const struct ledger_server *s = at;
-    if (s->pool.read_at == 0 || s->unmeasured)
+    if (s->pool.read_at == 0 || s->reads == LEDGER_READS_NOTHING)
         lua_pushnil(L);
     else
         property_push_table(L, fields, (const void *[]){&s->pool});

@@ -155,8 +155,11 @@ static void settings_read_health(struct reading *r, struct health_settings *h)
     lua_getfield(r->L, -1, "health");
     h->enabled = lua_istable(r->L, -1);
     if (h->enabled) {
-        h->ping = settings_get_string(r, "ping");
-        h->expect = settings_get_string(r, "expect");
+        h->page = settings_get_optional(r, "status");
+        h->reads_pool = h->page.n > 0;
+        if (!h->reads_pool)
+            h->page = settings_get_string(r, "ping");
+        h->expect = settings_get_optional(r, "expect");
         h->interval = settings_get_number(r, "interval");
         h->timeout = settings_get_number(r, "timeout");
         h->rise = settings_get_count(r, "rise");

@@ -37,6 +37,10 @@ struct ledger_pool {
     uint32_t listen_queue, max_listen_queue, listen_queue_size;
 };
 
+/* What the serving generation reads of PHP-FPM's status page: nothing, the numbers of the pool, or
+ * the load by other clients, too. */
+enum ledger_reads { LEDGER_READS_NOTHING, LEDGER_READS_POOL, LEDGER_READS_LOAD };
+
 /* Whether a server takes several requests on a connection, by its answer to FCGI_GET_VALUES. */
 enum ledger_sharing { LEDGER_UNKNOWN, LEDGER_SHARES, LEDGER_ALONE };
 
@@ -62,14 +66,15 @@ struct ledger_server {
     uint32_t named;   /* claims that wait for this server alone */
     bool skipped;     /* for one pass of granting: no waiting claim may have the server */
     bool draining;
-    bool down;                  /* the server failed too often; it is tried again at retry_at */
-    uint32_t since;             /* first generation that knows the server */
-    uint32_t retired;           /* last generation that uses the server; 0: not retired */
-    bool sick;                  /* the server's health checks fail */
-    bool unchecked, unmeasured; /* the serving generation has no health checks, no load */
-    uint32_t heeded;            /* generation whose health checks and load are accepted */
-    bool gone;                  /* no worker has the server as an address of the backend */
-    uint32_t fails;             /* failures since failed_at, within fail_timeout */
+    bool down;        /* the server failed too often; it is tried again at retry_at */
+    uint32_t since;   /* first generation that knows the server */
+    uint32_t retired; /* last generation that uses the server; 0: not retired */
+    bool sick;        /* the server's health checks fail */
+    bool unchecked;   /* the serving generation has no health checks */
+    uint8_t reads;    /* enum ledger_reads */
+    uint32_t heeded;  /* generation whose health checks and load are accepted */
+    bool gone;        /* no worker has the server as an address of the backend */
+    uint32_t fails;   /* failures since failed_at, within fail_timeout */
     double failed_at, retry_at, up_since; /* monotonic seconds */
     double next_check, checked_at;        /* when the next health check is due, the last began */
     uint32_t check_streak;                /* checks in a row that contradict `sick` */
@@ -167,11 +172,12 @@ bool ledger_server_is_shared(const struct ledger_seat *seat, uint32_t server);
 /* Limits the server to requests of generations up to this one, until a worker opens it again. */
 void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation);
 
-/* Sets whether the serving generation has health checks and load for the server. Where it has none,
- * the state that earlier generations found is dropped, and their further reports are ignored. A
- * call for an earlier generation than the latest is ignored, too. */
+/* Sets whether the serving generation has health checks of the server, and what it reads of the
+ * server's status page. Where it has none, and where it reads no load, the state that earlier
+ * generations found is dropped, and their further reports are ignored. A call for an earlier
+ * generation than the latest is ignored, too. */
 void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_t generation,
-                              bool checks, bool load);
+                              bool checks, enum ledger_reads reads);
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server);
 /* Connections in use by the server of the group with that address, which may be gone. */

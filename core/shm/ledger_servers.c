@@ -378,20 +378,20 @@ void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct gr
 }
 
 void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_t generation,
-                              bool checks, bool load)
+                              bool checks, enum ledger_reads reads)
 {
     struct ledger_server *s;
     struct group *g = server_lock(seat, server, &s);
     if (generation >= s->heeded) { /* ignores a worker that still serves an older generation */
         s->heeded = generation;
         s->unchecked = !checks;
-        s->unmeasured = !load;
+        s->reads = (uint8_t)reads;
     }
     if (s->unchecked) {
         s->sick = false;
         s->check_streak = 0;
     }
-    if (s->unmeasured)
+    if (s->reads != LEDGER_READS_LOAD)
         s->others = 0;
     ledger_pump(seat->ledger, seat, g); /* the server may be in service again */
     ledger_unlock_group(g);

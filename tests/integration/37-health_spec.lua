@@ -4,6 +4,7 @@
 
 local http = require("tests.support.http")
 local load = require("tests.support.load")
+local metrics = require("tests.support.metrics")
 local net = require("tests.support.net")
 local php = require("tests.support.php")
 local poll = require("tests.support.poll")
@@ -341,6 +342,86 @@ describe("a reload without `health`", function()
       end, "the checks to count again")
     end)
   end
+end)
+
+describe("a health check by the status page", function()
+  local function page_of(fields)
+    return "type=application/json&body=" .. http.escape(
+      ('{"pool":"www","process manager":"static","accepted conn":%d,"listen queue":%d,'
+        .. '"max listen queue":9,"listen queue len":511,"idle processes":2,"active processes":3,'
+        .. '"total processes":5,"max active processes":5,"max children reached":%d,'
+        .. '"slow requests":%d}'):format(unpack(fields)))
+  end
+
+  local function begin(backend)
+    local page = process.tempdir("page") .. "/status"
+    local function answer(commands)
+      process.write_file(page .. ".new", commands)
+      assert(os.rename(page .. ".new", page))
+    end
+    answer(page_of({ 70, 4, 6, 8 }))
+    local one = rig.start({
+      control = true, workers = 2, responder = { args = { "--page", "/status=" .. page } },
+      backend = [[health = { status = "/status", interval = "60ms", timeout = "9s", rise = 1,
+        fall = 1 }, ]] .. (backend or ""),
+    })
+    return one, answer
+  end
+
+  local function server_of(one)
+    return one:status().backends[1].servers[1]
+  end
+
+  it("keeps the pool's numbers, and no load", function()
+    local one, answer = begin()
+    finally(function() one:stop() end)
+    local pool = poll.wait(function()
+      return server_of(one).pool
+    end, "the numbers")
+    assert.same({
+      accepted = 70, listen_queue = 4, max_listen_queue = 9, listen_queue_size = 511, idle = 2,
+      active = 3, total = 5, max_active = 5, max_children_reached = 6, slow_requests = 8,
+    }, pool)
+    assert.is_true(server_of(one).load < 4) -- those who wait are no load: nobody asked for that
+    answer(page_of({ 71, 0, 6, 9 }))
+    poll.wait(function()
+      return server_of(one).pool.slow_requests == 9
+    end, "the next numbers")
+    local samples = metrics.samples((metrics.fetch(one.control)))
+    assert.equal(71, samples[('moongate_phpfpm_accepted_connections_total{backend="app",'
+      .. 'server=%q}'):format(one.back.address)])
+    assert.equal(403, http.get(one.address, "/status").status)
+    one.server:reload(one:route({ backend = "health = true" }))
+    assert.is_nil(server_of(one).pool)
+  end)
+
+  it("is failed by what is no status page, and passed again", function()
+    local one, answer = begin()
+    finally(function() one:stop() end)
+    local function is(state)
+      poll.wait(function()
+        return server_of(one).state == state
+      end, state)
+    end
+    is("up")
+    for _, bad in ipairs({ "body=pong", "body=" .. http.escape('{"error":1}'), "status=404" }) do
+      answer(bad)
+      is("unhealthy")
+      answer(page_of({ 1, 0, 0, 0 }))
+      is("up")
+    end
+    one.server:wait_log("out of service: 1 checks in a row failed, the last: the answer was no "
+      .. "status page in JSON")
+  end)
+
+  it("counts the load, too, where `load` names the same page", function()
+    local one = begin([[load = "/status"]])
+    finally(function() one:stop() end)
+    poll.wait(function()
+      local now = server_of(one)
+      return now.pool and now.load >= 4
+    end, "the load")
+  end)
 end)
 
 describe("load = \"status\"", function()

@@ -189,6 +189,8 @@ local function about_pages(add, name, backend, pool)
   for _, page in ipairs({
     { "ping.path", backend.health and backend.health.ping, "health",
       "every check fails, and the server is taken out" },
+    { "pm.status_path", backend.health and backend.health.status, "health.status",
+      "every check fails, and the server is taken out" },
     { "pm.status_path", backend.load, "load", "its numbers are not there" },
   }) do
     local key, wanted, setting, effect = page[1], page[2], page[3], page[4]

@@ -9,14 +9,25 @@ local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {}
 
---- Active health checks: off, on with what is usual, or as a table says.
+--- Active health checks: off, on with what is usual, or as a table says. With `status` they ask for
+--- PHP-FPM's status page, and neither `ping` nor `expect` is left.
 local function health(source, path, value)
   if value == nil or value == false then
     return nil
   elseif value ~= true and type(value) ~= "table" then
     walk.reject(source, path, value, "a table such as { ping = \"/ping\" }, true or false")
   end
-  return walk.section(source, path, value ~= true and value or nil, schema.HEALTH, {})
+  local checks = walk.section(source, path, value ~= true and value or nil, schema.HEALTH, {})
+  if checks.status then
+    for _, key in ipairs({ "ping", "expect" }) do
+      if value[key] ~= nil then
+        walk.fail(source, walk.under(path, key), ("%s: 'status' is the page that is asked for: "
+          .. "leave '%s' out"):format(walk.dotted(path), key))
+      end
+      checks[key] = nil
+    end
+  end
+  return checks
 end
 
 --- What the servers take from their backend, and what they must be together.
@@ -111,7 +122,7 @@ local function set_own_pages(list)
       local known = pages[server.address] or {}
       pages[server.address] = known
       if own.health then
-        known[own.health.ping] = true
+        known[own.health.status or own.health.ping] = true
       end
       if own.load then
         known[own.load] = true

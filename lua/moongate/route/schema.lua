@@ -91,6 +91,7 @@ M.SERVER = {
 
 M.HEALTH = {
   ping = { values.page, "/ping" },
+  status = { values.page }, -- in place of ping and expect
   expect = { values.text, "pong" },
   interval = { above_zero(duration), 5 },
   timeout = { above_zero(duration), 1 },

@@ -524,6 +524,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@class moongate.Health
 ---@field ping? string default "/ping"
 ---@field expect? string default "pong"
+---@field status? string PHP-FPM's status page, asked for in place of `ping`; its numbers are kept
 ---@field interval? moongate.Duration default 5
 ---@field timeout? moongate.Duration default 1
 ---@field rise? integer default 2

@@ -63,6 +63,10 @@ local CASES = {
   end, "backends.app", "keepalive_idle is 60 s, .* after 10 s", "at most 10 s" },
   { "a ping that the pool does not know", function(_, b) b.health = { ping = "/ping" } end,
     "backends.app", "'health' asks for /ping, .* has no ping.path", "ping.path = /ping" },
+  { "a check by a status page of another name", function(_, b, v)
+    b.health, v["pm.status_path"] = { status = "/status" }, "/fpm"
+  end, "backends.app", "'health.status' asks for /status, .* has pm.status_path = /fpm",
+    "pm.status_path = /status" },
   { "a status page of another name", function(_, b, v)
     b.load, v["pm.status_path"] = "/status", "/fpm"
   end, "backends.app", "has pm.status_path = /fpm", "pm.status_path = /status" },

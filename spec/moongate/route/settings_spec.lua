@@ -149,6 +149,8 @@ describe("settings.normalize", function()
     assert.same({ ping = "/p", expect = "yes", interval = 2, timeout = 0.5, rise = 1, fall = 9 },
       health('{ ping = "/p", expect = "yes", interval = "2s", timeout = "500ms", rise = 1, '
         .. "fall = 9 }"))
+    assert.same({ status = "/status", interval = 5, timeout = 1, rise = 2, fall = 3 },
+      health('{ status = "/status" }'))
   end)
 
   it("makes each policy a function", function()
@@ -661,6 +663,10 @@ describe("a wrong script", function()
       "5: backends.app.health: unknown key 'png'; did you mean 'ping'?" },
     { "backends = { app = { " .. server .. ', health = { ping = "ping" } } }',
       '3: backends.app.health.ping: expected a path such as "/status", got "ping"' },
+    { "backends = { app = { " .. server .. ', health = { status = "status" } } }',
+      '3: backends.app.health.status: expected a path such as "/status", got "status"' },
+    { "backends = { app = { " .. server .. ', health = { status = "/s", expect = "x" } } }',
+      "3: backends.app.health: 'status' is the page that is asked for: leave 'expect' out" },
     { "backends = { app = { " .. server .. ", health = { rise = 0 } } }",
       "3: backends.app.health.rise: expected a whole number from 1 to 1000, got 0" },
     { "backends = { app = { " .. server .. ', ini = "a=b" } }',

@@ -805,12 +805,12 @@ static void test_checks(void)
     check(!ledger_checked(&seats[0], s, false, 1, 2));
     check(ledger_checked(&seats[0], s, false, 1, 2));
     check_int(ask(&a, 1, g, LEDGER_NONE, 0), LEDGER_WAITING);
-    ledger_server_set_checks(&seats[2], s, 1, true, true);
+    ledger_server_set_checks(&seats[2], s, 1, true, LEDGER_READS_LOAD);
     collect();
     check(x->sick);
     check_int(a.state, WAITING);
     check_int(x->others, 40);
-    ledger_server_set_checks(&seats[2], s, 2, false, false);
+    ledger_server_set_checks(&seats[2], s, 2, false, LEDGER_READS_POOL);
     collect();
     check(!x->sick);
     check_int(a.state, ACTIVE);
@@ -818,9 +818,9 @@ static void test_checks(void)
     for (int i = 0; i < 5; i++) /* of a worker that has the settings of before */
         check(!ledger_checked(&seats[0], s, false, 1, 2));
     check(!x->sick);
-    ledger_server_set_checks(&seats[0], s, 1, true, true); /* likewise */
+    ledger_server_set_checks(&seats[0], s, 1, true, LEDGER_READS_LOAD); /* likewise */
     check(!ledger_checked(&seats[0], s, false, 1, 1));
-    ledger_server_set_checks(&seats[2], s, 3, true, false);
+    ledger_server_set_checks(&seats[2], s, 3, true, LEDGER_READS_NOTHING);
     check(!ledger_checked(&seats[0], s, false, 1, 2));
     check(ledger_checked(&seats[0], s, false, 1, 2));
     end(g);
