@@ -18,13 +18,14 @@ local metrics = require("moongate.metrics")
 local pages = metrics.counter("shop_pages_total", {
   help = "Pages that were asked for.", labels = { "path" },
 })
+local often = require("moongate.limit").rate({ name = "often", rate = "1000/s" })
 local site = require("moongate.php").site({ backend = "app", root = %q, tenant = "shop" })
 return {
   control = "127.0.0.1:%d", workers = 2, script_timeout = 20,
   backends = { app = { servers = { %q }, load = "status" } },
   on_request = function(req)
     pages:inc(1, { path = req.path })
-    return site(req)
+    return often(req) or site(req)
   end,
 }
 ]]
