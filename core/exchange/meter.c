@@ -31,17 +31,20 @@ static enum metrics_protocol meter_protocol(const struct request *req)
 void meter_request(const struct exchange *x)
 {
     const struct request *req = &x->req;
+    struct metrics_sheet *sheet = metrics_own;
     unsigned backend = req->backend.n > 0 ? x->backend : METRICS_NO_BACKEND;
-    struct metrics_backend *counts = &metrics_own->backend[backend];
-    unsigned series = metrics_series(backend, req->decision.tenant);
-    int status = req->response.status / 100;
-    unsigned class = status > 0 && status < METRICS_CLASSES ? (unsigned)status : 0;
+    struct metrics_backend *counts = &sheet->backend[backend];
+    unsigned status = (unsigned)req->response.status / 100;
+    unsigned class = status < METRICS_CLASSES ? status : 0;
     if (req->control)
         return;
-    metrics_add(&metrics_own->requests[series][meter_method(req)][class], 1);
-    metrics_add(&metrics_own->protocol[meter_protocol(req)], 1);
-    metrics_add(&metrics_own->cached[req->cached], 1);
-    metrics_add(&counts->bytes_in, req->bytes_in);
+    unsigned series = metrics_series(backend, req->decision.tenant);
+    metrics_add(&sheet->requests[series][meter_method(req)][class], 1);
+    metrics_add(&sheet->protocol[meter_protocol(req)], 1);
+    if (req->cached != CACHE_UNUSED)
+        metrics_add(&sheet->cached[req->cached], 1);
+    if (req->bytes_in > 0)
+        metrics_add(&counts->bytes_in, req->bytes_in);
     metrics_add(&counts->bytes_out, req->bytes_out);
     metrics_observe(&counts->phase[METRICS_TOTAL], req->duration);
 }
@@ -50,13 +53,23 @@ static void meter_phase(struct metrics_backend *counts, enum metrics_phase phase
                         double to)
 {
     if (to > 0)
-        metrics_observe(&counts->phase[phase], to > from ? to - from : 0);
+        metrics_observe(&counts->phase[phase], to - from);
 }
 
+/* The application's script. The param lies where that of the request before lay, mostly. */
 static struct str meter_script(const struct exchange *x)
 {
-    const struct param *script = params_find(&x->params, STR("SCRIPT_FILENAME"));
-    return script != NULL ? script->value : STR_NONE;
+    static const char name[] = "SCRIPT_FILENAME"; /* of 16 bytes with its end */
+    static unsigned place;
+    const struct params *params = &x->params;
+    if (place < params->count && params->list[place].name.n == sizeof name - 1 &&
+        memcmp(params->list[place].name.p, name, sizeof name - 1) == 0)
+        return params->list[place].value;
+    const struct param *script = params_find(params, STR("SCRIPT_FILENAME"));
+    if (script == NULL)
+        return STR_NONE;
+    place = (unsigned)(script - params->list);
+    return script->value;
 }
 
 /* The application's script of an attempt that has got a connection, and the time until now. */

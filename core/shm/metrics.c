@@ -66,29 +66,34 @@ struct metrics *metrics_all(void)
 
 /* --- counting --- */
 
+/* The bucket of a time is found by the first bits of its double, the exponent and one bit of the
+ * fraction. Between 1/2048 s and 64 s these make CELLS ranges, none of which has two bounds:
+ * `below` has the number of bounds below each, and one comparison does the rest. */
+#define FIRST_CELL 0x7e8
+#define CELLS      34
+static const uint8_t below[CELLS] = {0,  1,  1,  2,  2,  3,  3,  4,  4,  5,  5,  5,
+                                     6,  6,  7,  7,  8,  8,  8,  9,  9,  10, 10, 11,
+                                     11, 12, 12, 13, 13, 14, 14, 14, 15, 15};
+
 void metrics_observe(struct metrics_histogram *h, double seconds)
 {
-    seconds = seconds > 0 ? seconds : 0;              /* a clock may have been set back */
-    unsigned i = seconds > metrics_bounds[7] ? 8 : 0; /* how many bounds are below it */
-    i += seconds > metrics_bounds[i + 3] ? 4 : 0;
-    i += seconds > metrics_bounds[i + 1] ? 2 : 0;
-    i += seconds > metrics_bounds[i] ? 1 : 0;
-    i += i == METRICS_BUCKETS - 1 && seconds > metrics_bounds[i] ? 1 : 0;
+    int64_t bits;
+    seconds = seconds > 0 ? seconds : 0; /* a clock may have been set back */
+    memcpy(&bits, &seconds, sizeof bits);
+    int64_t cell = (bits >> 51) - FIRST_CELL;
+    unsigned i = cell < 0 ? 0 : METRICS_BUCKETS;
+    if (cell >= 0 && cell < CELLS) {
+        i = below[cell];
+        i += seconds > metrics_bounds[i];
+    }
     metrics_add(&h->bucket[i], 1);
     h->sum += seconds;
 }
 
 void metrics_turn(double seconds)
 {
-    if (seconds > metrics_bounds[0]) {
-        metrics_observe(turns, seconds);
-        return;
-    }
-    metrics_add(&turns->bucket[0], 1);
-    turns->sum += seconds > 0 ? seconds : 0;
+    metrics_observe(turns, seconds);
 }
-
-_Static_assert(METRICS_BUCKETS == 16, "metrics_observe halves 16 bounds four times");
 
 enum metrics_method metrics_method(struct str name)
 {

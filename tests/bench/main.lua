@@ -6,6 +6,7 @@
 -- processes; the load generator and the application are not in it.
 
 local CASES = require("tests.bench.cases")
+local counters = require("tests.bench.counters")
 local engine = require("tests.bench.engine")
 local hooks = require("tests.bench.hooks")
 local json = require("moongate.base.json")
@@ -17,7 +18,7 @@ local process = require("tests.support.process")
 local proxies = require("tests.bench.proxies")
 local report = require("tests.bench.report")
 
-local FURTHER = { "idle", "instructions", "queue", "fair", "hooks", "library" }
+local FURTHER = { "idle", "instructions", "queue", "fair", "hooks", "library", "counters" }
 local RESULTS, PAGE, CHART = "tests/bench/results.json", "docs/performance.md",
   "docs/performance.svg"
 local IDLE, SLOW = 10000, 1000 -- clients of the case `crowd`
@@ -97,6 +98,7 @@ local function parse(words)
   end
   if options.quick and not options.chosen then -- callgrind takes long
     options.only.instructions, options.only.hooks, options.only.library = nil, nil, nil
+    options.only.counters = nil
   end
   return options
 end
@@ -301,6 +303,9 @@ local function bench_alone(data, options, application)
   if options.only.library then
     data.library = library.bench(application, options, say)
   end
+  if options.only.counters then
+    data.counters = counters.bench(application, options, say)
+  end
 end
 
 -- Who is compared: all that are asked for, of which Moongate and nginx must be there.
@@ -383,8 +388,10 @@ local function main(words)
   local names = names_of(options)
   local data = measure_all(names, options)
   local aims = report.aims(data)
-  for _, aim in ipairs(hooks.aims(data.hooks)) do
-    aims[#aims + 1] = aim
+  for _, list in ipairs({ hooks.aims(data.hooks), counters.aims(data.counters) }) do
+    for _, aim in ipairs(list) do
+      aims[#aims + 1] = aim
+    end
   end
   io.stdout:write(report.table(names, data), engine.table(data.queue, data.fair),
     hooks.table(data.hooks), library.table(data.library), report.verdict(aims))

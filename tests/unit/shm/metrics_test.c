@@ -28,7 +28,17 @@ static void test_buckets(void)
         check_int(bucket_of(metrics_bounds[i] * 1.0001), i + 1);
     }
     check_int(bucket_of(0), 0);
+    check_int(bucket_of(1e-300), 0);
     check_int(bucket_of(1e9), METRICS_BUCKETS);
+    check_int(bucket_of(1e300), METRICS_BUCKETS);
+
+    test("by all times from a microsecond to a quarter of an hour");
+    for (double seconds = 1e-6; seconds < 900; seconds *= 1.0007) {
+        unsigned bucket = 0;
+        while (bucket < METRICS_BUCKETS && metrics_bounds[bucket] < seconds)
+            bucket++;
+        check_int(bucket_of(seconds), bucket);
+    }
 
     test("a clock that was set back takes nothing away");
     struct metrics_histogram h = {.sum = 0};
