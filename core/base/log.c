@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -16,6 +15,8 @@
 
 #define LINE_MAX_SIZE     16384
 #define TEXT_MAX_SIZE     (LINE_MAX_SIZE / 2)
+#define COUNT_SIZE        100 /* of what a quota says at the end of a line */
+#define TAIL_SIZE         (2 + LOG_ABOUT_SIZE + COUNT_SIZE)
 #define ERROR_SIZE        65536 /* bytes that may wait for the error log, and */
 #define PRINT_SIZE        65536 /* for each of the standard streams */
 #define ACCESS_FLUSH_FROM 32768
@@ -273,14 +274,84 @@ static size_t log_escape(const char *text, size_t n, char *out, size_t room)
     return used;
 }
 
-static size_t log_compose(char *line, size_t size, enum log_level level, const char *text, size_t n)
+/* --- the request that a line is about --- */
+
+/* Writes a word and the text. `also`: bytes that are escaped although they can be shown. A text of
+ * more than `most` bytes is cut. */
+static size_t log_about_part(char *out, const char *word, struct str text, const char *also,
+                             size_t most)
 {
+    size_t used = 0;
+    if (text.n == 0)
+        return 0;
+    for (; *word != '\0'; word++)
+        out[used++] = *word;
+    size_t end = used + most;
+    while (text.n > 0 && used + 4 <= end) {
+        size_t shown = strchr(also, text.p[0]) != NULL ? 0 : str_shown(text.p, text.n);
+        if (shown > 0)
+            memcpy(out + used, text.p, shown);
+        else
+            snprintf(out + used, 5, "\\x%02x", (unsigned char)text.p[0]);
+        used += shown > 0 ? shown : 4;
+        text = str_skip(text, shown > 0 ? shown : 1);
+    }
+    if (text.n > 0) {
+        memcpy(out + used, "...", 3);
+        used += 3;
+    }
+    return used;
+}
+
+size_t log_about_text(const struct log_about *about, char out[LOG_ABOUT_SIZE])
+{
+    static const char ends[] = ",;\\\""; /* of a part; strchr finds NUL, too */
+    size_t n = 0;
+    n += log_about_part(out + n, "", about->method, " ,;", 64);
+    n += log_about_part(out + n, n > 0 ? " " : "", about->uri, " ", 1024);
+    n += log_about_part(out + n, n > 0 ? ", request " : "request ", about->id, ends, 128);
+    n += log_about_part(out + n, ", host ", about->host, ends, 320);
+    n += log_about_part(out + n, ", tenant ", about->tenant, ends, 160);
+    out[n] = '\0';
+    return n;
+}
+
+/* --- lines of the error log --- */
+
+/* A line before an outlet has made it its own. */
+struct log_line {
+    enum log_level level;
+    struct str text;               /* not escaped; a newline begins a further line of it */
+    const struct log_about *about; /* NULL: no request */
+    const char *count;             /* what a quota says at the end; "": nothing */
+};
+
+/* Bytes of the line's end: "; GET /, request ..." and the count. */
+static size_t log_tail(const struct log_line *l, char out[TAIL_SIZE])
+{
+    size_t n = 0;
+    if (l->about != NULL) {
+        memcpy(out, "; ", 2);
+        n = 2 + log_about_text(l->about, out + 2);
+    }
+    size_t count = strlen(l->count);
+    memcpy(out + n, l->count, count);
+    return n + count;
+}
+
+/* The line as text. The end has its place also where the text must be cut. */
+static size_t log_compose(char *line, size_t size, const struct log_line *l)
+{
+    char tail[TAIL_SIZE];
+    size_t end = log_tail(l, tail);
     time_t now = time(NULL);
     struct tm tm;
     localtime_r(&now, &tm);
     size_t used = strftime(line, 64, "%Y/%m/%d %H:%M:%S ", &tm);
-    used += (size_t)snprintf(line + used, 64, "[%s] %d: ", level_names[level], (int)getpid());
-    used += log_escape(text, n, line + used, size - used - 1);
+    used += (size_t)snprintf(line + used, 64, "[%s] %d: ", level_names[l->level], (int)getpid());
+    used += log_escape(l->text.p, l->text.n, line + used, size - used - end - 1);
+    memcpy(line + used, tail, end);
+    used += end;
     line[used++] = '\n';
     return used;
 }
@@ -331,15 +402,16 @@ static void log_say_lost(struct sink *s)
                      log_why_lost(s), s->lost);
     said = now;
     s->lost = 0;
-    log_add(&errors, line, log_compose(line, sizeof line, LOG_WARN, text, (size_t)n));
+    struct log_line l = {.level = LOG_WARN, .text = {text, (size_t)n}, .count = ""};
+    log_add(&errors, line, log_compose(line, sizeof line, &l));
 }
 
-static void log_write_line(enum log_level level, const char *text, size_t n)
+static void log_write_line(const struct log_line *l)
 {
     char line[LINE_MAX_SIZE];
     log_flush_sink(&errors);
     log_say_lost(&errors);
-    log_add(&errors, line, log_compose(line, sizeof line, level, text, n));
+    log_add(&errors, line, log_compose(line, sizeof line, l));
 }
 
 /* The text, cut where it does not fit. */
@@ -347,18 +419,6 @@ static size_t log_print(char *text, size_t size, const char *fmt, va_list args)
 {
     int n = vsnprintf(text, size, fmt, args);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
-}
-
-void log_write(enum log_level level, const char *fmt, ...)
-{
-    char text[TEXT_MAX_SIZE];
-    va_list args;
-    if (level < threshold)
-        return;
-    va_start(args, fmt);
-    size_t n = log_print(text, sizeof text, fmt, args);
-    va_end(args);
-    log_write_line(level, text, n);
 }
 
 static time_t log_seconds_now(void)
@@ -438,23 +498,39 @@ static void log_forget_left_out(void)
     }
 }
 
+void log_vabout(const struct log_about *about, struct log_quota *quota, enum log_level level,
+                const char *fmt, va_list args)
+{
+    char text[TEXT_MAX_SIZE], count[COUNT_SIZE] = "";
+    if (level < threshold || (quota != NULL && !log_use_quota(quota)))
+        return;
+    size_t n = log_print(text, sizeof text, fmt, args);
+    if (quota != NULL) {
+        if (quota->left_out > 0)
+            snprintf(count, sizeof count, " (and %u more since the last such line of this process)",
+                     quota->left_out);
+        quota->left_out = 0;
+        quota->level = level;
+        snprintf(quota->like, sizeof quota->like, "%.*s", (int)strcspn(text, "\n"), text);
+    }
+    struct log_line l = {.level = level, .text = {text, n}, .about = about, .count = count};
+    log_write_line(&l);
+}
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    log_vabout(NULL, NULL, level, fmt, args);
+    va_end(args);
+}
+
 void log_within(struct log_quota *quota, enum log_level level, const char *fmt, ...)
 {
-    char text[TEXT_MAX_SIZE], count[100] = "";
     va_list args;
-    if (level < threshold || !log_use_quota(quota))
-        return;
-    if (quota->left_out > 0)
-        snprintf(count, sizeof count, " (and %u more since the last such line of this process)",
-                 quota->left_out);
-    quota->left_out = 0;
     va_start(args, fmt);
-    size_t n = log_print(text, sizeof text - sizeof count, fmt, args);
+    log_vabout(NULL, quota, level, fmt, args);
     va_end(args);
-    snprintf(quota->like, sizeof quota->like, "%.*s", (int)strcspn(text, "\n"), text);
-    quota->level = level;
-    memcpy(text + n, count, strlen(count));
-    log_write_line(level, text, n + strlen(count));
 }
 
 void log_flush(void)

@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 
+#include <stdarg.h>
 #include <time.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
@@ -47,6 +48,22 @@ enum log_level log_threshold(void);
  * can forge a line; after a newline the text continues on a line that starts with a tab. */
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The request that a line is about, for the outlets of the error log: one of plain text ends the
+ * line in it, one with fields takes the members. Method, URI, host and id are what the client has
+ * sent, and each outlet escapes them in its own way. Member of no bytes: not known. */
+struct log_about {
+    struct str method, uri;
+    struct str id, host, tenant;
+    char hex[17]; /* room for an id */
+};
+
+#define LOG_ABOUT_SIZE 2000
+/* Writes "GET /cart.php, request 0123456789abcdef, host shop.example, tenant shop", of what is
+ * known. Bytes that could end the line, or a part of it, are escaped, and long parts are cut.
+ * Allocates nothing and takes no lock: a handler of a signal may call it. Returns the length; out
+ * ends in NUL. */
+size_t log_about_text(const struct log_about *about, char out[LOG_ABOUT_SIZE]);
+
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)  log_write(LOG_INFO, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
@@ -69,6 +86,9 @@ struct log_quota {
 };
 void log_within(struct log_quota *quota, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Writes a line about a request. NULL for `about`: about none; for `quota`: without a limit. */
+void log_vabout(const struct log_about *about, struct log_quota *quota, enum log_level level,
+                const char *fmt, va_list args) __attribute__((format(printf, 4, 0)));
 
 /* True while there are counts to log: the caller calls log_say_left_out once a second. */
 bool log_left_out(void);

@@ -16,7 +16,6 @@
 #include "exchange/cached.h"
 #include "exchange/parts.h"
 
-#include "base/log.h"
 #include "http/caching.h"
 #include "http/file.h"
 #include "shm/cachestore.h"

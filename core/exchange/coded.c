@@ -13,9 +13,9 @@
  */
 #include "exchange/parts.h"
 
-#include "base/log.h"
 #include "http/file.h"
 #include "http/filecache.h"
+#include "http/logline.h"
 #include "shm/cachestore.h"
 #include "shm/ledger.h"
 
@@ -34,8 +34,9 @@ bool coded_open(const struct exchange *x)
     if (cachestore_index() == NULL) {
         const char *bad = cachestore_use(s->cache_path);
         if (bad != NULL && !told)
-            log_error("cache.path %.*s can't be used, so nothing is kept: %s",
-                      STR_FMT(s->cache_path), bad);
+            logline_write(&x->req, NULL, LOG_ERROR,
+                          "cache.path %.*s can't be used, so nothing is kept: %s",
+                          STR_FMT(s->cache_path), bad);
         told = bad != NULL;
         if (bad != NULL)
             return false;

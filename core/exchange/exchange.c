@@ -9,6 +9,7 @@
 #include "exchange/meter.h"
 #include "exchange/report.h"
 #include "http/file.h"
+#include "http/logline.h"
 #include "script/spans.h"
 #include "shm/metrics.h"
 #include "shm/quarantine.h"
@@ -894,9 +895,7 @@ bool exchange_kill(uint64_t id)
     if (req == NULL)
         return false;
     struct exchange *x = (struct exchange *)((char *)req - offsetof(struct exchange, req));
-    char name[REQUEST_NAME_SIZE];
-    log_warn("an operator ends %.*s %.*s; %s", STR_FMT(req->method), STR_FMT(req->uri.origin),
-             request_name(req, name));
+    logline_write(req, NULL, LOG_WARN, "an operator ends a request");
     x->facts.killed = true;
     exchange_note(x);
     return true;

@@ -4,8 +4,8 @@
  */
 #include "exchange/parts.h"
 
-#include "base/log.h"
 #include "http/caching.h"
+#include "http/logline.h"
 #include "shm/cachestore.h"
 #include "shm/ledger.h"
 
@@ -277,8 +277,8 @@ void fill_put_head(struct exchange *x, const struct cache_entry *e, struct heade
 static void fill_say(const struct exchange *x, const char *reason)
 {
     static struct log_quota quota = {.most = 3};
-    log_within(&quota, LOG_WARN, "cache: a response can't be kept in %.*s: %s",
-               STR_FMT(x->generation->settings->cache_path), reason);
+    logline_write(&x->req, &quota, LOG_WARN, "cache: a response can't be kept in %.*s: %s",
+                  STR_FMT(x->generation->settings->cache_path), reason);
 }
 
 void fill_body(struct exchange *x, struct str bytes)

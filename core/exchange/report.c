@@ -2,6 +2,7 @@
 #include "exchange/report.h"
 
 #include "http/access.h"
+#include "http/logline.h"
 #include "shm/tail.h"
 
 #include <limits.h>
@@ -19,26 +20,22 @@ static struct log_quota *report_quota_of(struct str backend)
 void report_backend(enum log_level level, const struct request *req, const char *what,
                     const char *detail)
 {
-    char name[REQUEST_NAME_SIZE];
-    log_within(report_quota_of(req->backend), level, "backend '%.*s'%s%.*s: %s: %s; %.*s %.*s, %s",
-               STR_FMT(req->backend), req->server.n > 0 ? ", server " : "", STR_FMT(req->server),
-               what, detail, STR_FMT(req->method), STR_FMT(req->uri.origin),
-               request_name(req, name));
+    logline_write(req, report_quota_of(req->backend), level, "backend '%.*s'%s%.*s: %s: %s",
+                  STR_FMT(req->backend), req->server.n > 0 ? ", server " : "", STR_FMT(req->server),
+                  what, detail);
 }
 
 void report_stderr(enum log_level level, const struct request *req, struct str text,
                    const char *advice)
 {
     static struct log_quota seldom = {.most = 1}, often = {.most = UINT_MAX};
-    char name[REQUEST_NAME_SIZE];
-    log_within(level == LOG_WARN ? &seldom : &often, level,
-               "stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, %s", STR_FMT(req->backend),
-               STR_FMT(text), *advice != '\0' ? ": " : "", advice, STR_FMT(req->method),
-               STR_FMT(req->uri.origin), request_name(req, name));
+    logline_write(req, level == LOG_WARN ? &seldom : &often, level,
+                  "stderr of backend '%.*s': %.*s%s%s", STR_FMT(req->backend), STR_FMT(text),
+                  *advice != '\0' ? ": " : "", advice);
 }
 
 /* Logs a name once. The table has a bound, since clients choose these names. */
-static void report_say_once(struct str name)
+static void report_say_once(const struct request *req, struct str name)
 {
     static char said[128][64];
     if (name.n >= sizeof said[0])
@@ -49,10 +46,10 @@ static void report_say_once(struct str name)
         if (said[i][0] != '\0')
             continue;
         memcpy(said[i], name.p, name.n);
-        log_info(
-            "the request header '%.*s' is dropped: as a param its name could pose as another's "
-            "(limits.header_names keeps it); this is said once",
-            STR_FMT(name));
+        logline_write(req, NULL, LOG_INFO,
+                      "the request header '%.*s' is dropped: as a param its name could pose as "
+                      "another's (limits.header_names keeps it); this is said once",
+                      STR_FMT(name));
         return;
     }
 }
@@ -61,7 +58,7 @@ void report_dropped(const struct request *req)
 {
     for (unsigned i = 0; req->dropped > 0 && i < req->headers.count; i++)
         if (req->headers.list[i].dropped)
-            report_say_once(req->headers.list[i].name);
+            report_say_once(req, req->headers.list[i].name);
 }
 
 /* Shows the request to who reads the access lines live, in JSON whatever the log's format is. */

@@ -4,11 +4,11 @@
  */
 #include "exchange/parts.h"
 
-#include "base/log.h"
 #include "exchange/account.h"
 #include "exchange/report.h"
 #include "http/error_page.h"
 #include "http/file.h"
+#include "http/logline.h"
 #include "shm/underway.h"
 
 #define REPLY_CODED (1u << 20) /* bytes of a body of a script that may be compressed */
@@ -188,11 +188,9 @@ static struct log_quota *response_quota(enum log_level level)
 
 static void response_say(const struct exchange *x, int status, const char *reason)
 {
-    char name[REQUEST_NAME_SIZE];
     /* Any client can cause a 404, so it is not logged at the default level. */
     enum log_level level = status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
-    log_within(response_quota(level), level, "%.*s %.*s: %d, %s; %s", STR_FMT(x->req.method),
-               STR_FMT(x->req.uri.origin), status, reason, request_name(&x->req, name));
+    logline_write(&x->req, response_quota(level), level, "answered %d: %s", status, reason);
 }
 
 void response_refuse(struct exchange *x, int status, const char *reason)
@@ -313,10 +311,10 @@ void response_cut(struct exchange *x, const char *kind, int status, const char *
 
 void response_refused(struct exchange *x, int status, const char *reason)
 {
-    char name[REQUEST_NAME_SIZE], ip[PEER_TEXT_SIZE];
+    char ip[PEER_TEXT_SIZE];
     peer_text(&x->req.client, ip);
-    log_within(response_quota(LOG_INFO), LOG_INFO, "client %s: %d, %s; %s", ip, status, reason,
-               request_name(&x->req, name));
+    logline_write(&x->req, response_quota(LOG_INFO), LOG_INFO, "client %s: %d, %s", ip, status,
+                  reason);
     if (x->state == EXCHANGE_RESPONDING) {
         response_cut(x, "too_large", status, reason);
         return;
@@ -370,13 +368,11 @@ static enum log_level response_file_level(const struct decision *d, int status)
 static void response_report_file(const struct exchange *x, int status, const char *reason)
 {
     const struct decision *d = &x->req.decision;
-    char name[REQUEST_NAME_SIZE];
     enum log_level level = d->error_page ? LOG_ERROR : response_file_level(d, status);
     struct str path = d->file.n > 0 ? d->file : d->path;
-    log_within(response_quota(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
-               d->error_page ? "the page for an error, " : "", STR_FMT(d->root), STR_FMT(path),
-               status, reason, STR_FMT(x->req.method), STR_FMT(x->req.uri.origin),
-               request_name(&x->req, name));
+    logline_write(&x->req, response_quota(level), level, "%s%.*s%.*s: %d, %s",
+                  d->error_page ? "the page for an error, " : "", STR_FMT(d->root), STR_FMT(path),
+                  status, reason);
 }
 
 /* Passes the file to the front, after the head. */

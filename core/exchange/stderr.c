@@ -4,11 +4,11 @@
  */
 #include "exchange/parts.h"
 
-#include "base/log.h"
 #include "exchange/account.h"
 #include "exchange/doctor.h"
 #include "exchange/meter.h"
 #include "exchange/report.h"
+#include "http/logline.h"
 #include "http/observed.h"
 #include "shm/recent.h"
 
@@ -122,13 +122,11 @@ bool stderr_is_due(const struct exchange *x)
 static void stderr_say_too_late(struct exchange *x, const char *reason)
 {
     static struct log_quota quota = {.most = LOG_MOST};
-    char name[REQUEST_NAME_SIZE];
     if (x->stderr_told)
         return;
     x->stderr_told = true;
-    log_within(&quota, LOG_WARN,
-               "on_stderr returned a decision, which has no effect: %s; %.*s %.*s, %s", reason,
-               STR_FMT(x->req.method), STR_FMT(x->req.uri.origin), request_name(&x->req, name));
+    logline_write(&x->req, &quota, LOG_WARN,
+                  "on_stderr returned a decision, which has no effect: %s", reason);
 }
 
 bool stderr_replaces(struct exchange *x)

@@ -8,9 +8,9 @@
  */
 #include "front/gateway_inner.h"
 
-#include "base/log.h"
 #include "base/lookup.h"
 #include "fastcgi/cgi_in.h"
+#include "http/logline.h"
 #include "shm/metrics.h"
 
 #include <stdlib.h>
@@ -409,13 +409,11 @@ static void gateway_request_sent(struct gateway_request *r, size_t n)
     r->req->bytes_out += n;
     if (r->sender.no_spool != NULL && !r->spool_reported) {
         static struct log_quota quota = {.most = LOG_MOST};
-        char name[REQUEST_NAME_SIZE];
         r->spool_reported = true;
-        log_within(&quota, LOG_WARN,
-                   "spool_dir %s: %s; the response is not kept there, so the application waits for "
-                   "the web server; %s",
-                   exchange_limits(r->exchange)->spool_dir, r->sender.no_spool,
-                   request_name(r->req, name));
+        logline_write(r->req, &quota, LOG_WARN,
+                      "spool_dir %s: %s; the response is not kept there, so the application waits "
+                      "for the web server",
+                      exchange_limits(r->exchange)->spool_dir, r->sender.no_spool);
     }
     if (r->sender.broken != NULL || sender_waits(&r->sender))
         gateway_request_queue(r); /* the connection's step updates its watcher */

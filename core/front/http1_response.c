@@ -1,8 +1,8 @@
 /* http1_response - see http1_response.h. */
 #include "front/http1_response.h"
 
-#include "base/log.h"
 #include "http/h1.h"
+#include "http/logline.h"
 #include "shm/underway.h"
 
 #define CONTENT_PIECES 20 /* pieces of a file in memory that can be gathered for one write */
@@ -35,14 +35,11 @@ void http1_response_fini(struct http1_response *r)
 /* Logs, once for a response, that its spool can't be used. */
 static void http1_response_report_spool(struct http1_response *r)
 {
-    const struct request *req = r->req;
-    char name[REQUEST_NAME_SIZE];
     static struct log_quota quota = {.most = LOG_MOST};
-    log_within(&quota, LOG_WARN,
-               "spool_dir %s: %s; the response is not kept there, so the application waits for the "
-               "client; %.*s %.*s, %s",
-               r->limits->spool_dir, r->sender.no_spool, STR_FMT(req->method),
-               STR_FMT(req->uri.origin), request_name(req, name));
+    logline_write(r->req, &quota, LOG_WARN,
+                  "spool_dir %s: %s; the response is not kept there, so the application waits for "
+                  "the client",
+                  r->limits->spool_dir, r->sender.no_spool);
     r->spool_reported = true;
 }
 

@@ -8,9 +8,9 @@
  */
 #include "front/http2_inner.h"
 
-#include "base/log.h"
 #include "base/lookup.h"
 #include "front/admission.h"
+#include "http/logline.h"
 
 #include <stdlib.h>
 
@@ -397,13 +397,10 @@ static struct backlog_limits http2_stream_out_limits(const struct http2_stream *
 static void http2_stream_report_spool(const struct http2_stream *s)
 {
     static struct log_quota quota = {.most = LOG_MOST};
-    const struct request *req = s->req;
-    char name[REQUEST_NAME_SIZE];
-    log_within(&quota, LOG_WARN,
-               "spool_dir %s: %s; the reply is not kept there, so the application waits for the "
-               "client; %.*s %.*s, %s",
-               s->limits->spool_dir, s->no_spool, STR_FMT(req->method), STR_FMT(req->uri.origin),
-               request_name(req, name));
+    logline_write(s->req, &quota, LOG_WARN,
+                  "spool_dir %s: %s; the reply is not kept there, so the application waits for the "
+                  "client",
+                  s->limits->spool_dir, s->no_spool);
 }
 
 static void http2_body(struct front *front, struct str bytes)

@@ -367,25 +367,6 @@ const char *status_text(int status)
     return "";
 }
 
-/* Appends at most `most` bytes of the text to the name of a request. */
-static size_t request_name_part(char *out, const char *before, struct str text, int most)
-{
-    if (text.n == 0)
-        return 0;
-    int n = text.n > (size_t)most ? most : (int)text.n;
-    return (size_t)sprintf(out, ", %s %.*s", before, n, text.p);
-}
-
-const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE])
-{
-    char hex[17];
-    struct str id = request_shown_id(req, hex);
-    size_t n = (size_t)sprintf(out, "request %.*s", STR_FMT(id));
-    n += request_name_part(out + n, "host", req->host, 255);
-    request_name_part(out + n, "tenant", req->decision.tenant, 90);
-    return out;
-}
-
 #define STEP_MOST 2048 /* bytes of a step's text */
 
 void request_note_step(struct request_trace *trace, const char *fmt, ...)

@@ -416,10 +416,4 @@ struct str request_shown_id(const struct request *req, char hex[17]);
  * digits and `-._:=/+@`. From now on the request has that header once, with its own id. */
 void request_take_id(struct request *req);
 
-/* Writes the name of a request for a line of the error log: "request 0123456789abcdef, host
- * shop.example, tenant shop", without a host or a tenant that it has not. out has REQUEST_NAME_SIZE
- * bytes, to which names are cut. Returns out. */
-#define REQUEST_NAME_SIZE 450
-const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE]);
-
 #endif

@@ -249,7 +249,7 @@ static const char *master_where_stuck(const struct worker_end *end, char *out, s
 /* Handles the end of a worker that served, or that prepared a reload. */
 static void master_worker_lost(struct master *m, unsigned place, const struct worker_end *end)
 {
-    char where[1100], text[1400];
+    char where[BOARD_STUCK + 80], text[BOARD_STUCK + 400];
     master_where_stuck(end, where, sizeof where);
     snprintf(text, sizeof text, "a %sworker %s%s while %s prepared the script",
              end->was.reserve ? "new " : "", end->how, where,
@@ -274,7 +274,7 @@ static void master_worker_lost(struct master *m, unsigned place, const struct wo
 static void master_worker_ended(struct master *m, unsigned place, int status)
 {
     static struct worker_end end;
-    char where[1100];
+    char where[BOARD_STUCK + 80];
     struct worker_process *p = &m->workers.list[place];
     p->pid = 0;                   /* no signal is sent to the pid any more */
     master_read_worker(m, place); /* messages that the worker sent before its end */

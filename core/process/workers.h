@@ -86,8 +86,8 @@ enum worker_fact workers_receive(struct workers *w, unsigned place, const char *
 
 struct worker_end {
     struct worker_process was;
-    char how[100];    /* "was killed by signal 9" */
-    char stuck[1024]; /* the hook that was running or was stopped; "": none */
+    char how[100];           /* "was killed by signal 9" */
+    char stuck[BOARD_STUCK]; /* the hook that was running or was stopped; "": none */
 };
 
 /* Empties the place of a process that has ended, and counts processes in a row that failed to

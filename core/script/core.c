@@ -10,6 +10,7 @@
 #include "base/lookup.h"
 #include "base/stamp.h"
 #include "http/file.h"
+#include "http/logline.h"
 #include "script/backends.h"
 #include "script/cache.h"
 #include "script/decision.h"
@@ -265,12 +266,17 @@ static int core_clock(lua_State *L)
     return 1;
 }
 
+/* core.log(level, text): writes a line; in a hook it names the request. */
 static int core_log(lua_State *L)
 {
     int level = log_level_parse(luaL_checkstring(L, 1));
     const char *text = luaL_checkstring(L, 2);
+    const struct request *req = script_run_request();
     luaL_argcheck(L, level >= 0, 1, "expected \"debug\", \"info\", \"warn\" or \"error\"");
-    log_write((enum log_level)level, "%s", text);
+    if (req == NULL || req->control) /* a command names what it is about */
+        log_write((enum log_level)level, "%s", text);
+    else
+        logline_write(req, NULL, (enum log_level)level, "%s", text);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "script/door.h"
 
 #include "base/log.h"
+#include "http/logline.h"
 #include "http/spans.h"
 #include "http/traceparent.h"
 #include "script/heap.h"
@@ -183,7 +184,6 @@ void script_log_misuse(const struct script *s, const char *what, const char *sou
                        const struct request *req, const char *text)
 {
     static struct log_quota quota = {.most = LOG_MOST};
-    char name[REQUEST_NAME_SIZE];
     script_note_error(s, what, source, text);
     if (req != NULL)
         request_step(req, "%s (%s): %s", what, source, text);
@@ -191,8 +191,7 @@ void script_log_misuse(const struct script *s, const char *what, const char *sou
         log_within(script_repeats_quota(text), LOG_ERROR, "%s (%s): %s; request -", what, source,
                    text);
     else
-        log_within(&quota, LOG_ERROR, "%s (%s): %s; %.*s %.*s, %s", what, source, text,
-                   STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
+        logline_write(req, &quota, LOG_ERROR, "%s (%s): %s", what, source, text);
 }
 
 int script_finalizer_failed(lua_State *L)

@@ -1,7 +1,7 @@
 /* hooks - see hooks.h. */
 #include "script/hooks.h"
 
-#include "base/log.h"
+#include "http/logline.h"
 #include "script/box.h"
 #include "script/decision.h"
 #include "script/door.h"
@@ -228,11 +228,8 @@ static void hooks_log_problem(struct script *s, int idx, enum script_hook hook, 
             text = lua_tostring(L, -1);
     }
     static struct log_quota quota = {.most = LOG_MOST};
-    char name[REQUEST_NAME_SIZE];
-    log_within(&quota, LOG_ERROR,
-               "%s: %s returned a decision that can't be used: %s; %.*s %.*s, %s", where,
-               script_hook_names[hook], text, STR_FMT(req->method), STR_FMT(req->uri.origin),
-               request_name(req, name));
+    logline_write(req, &quota, LOG_ERROR, "%s: %s returned a decision that can't be used: %s",
+                  where, script_hook_names[hook], text);
     script_note_error(s, script_hook_names[hook], where, text);
     request_step(req, "%s returned a decision that can't be used: %s", script_hook_names[hook],
                  text);

@@ -2,8 +2,8 @@
  * raises an error there. */
 #include "script/limit.h"
 
+#include "http/logline.h"
 #include "script/modules.h"
-
 #include "shm/metrics.h"
 #include "shm/underway.h"
 
@@ -151,14 +151,17 @@ void script_interrupt(lua_State *L, const char *(*check)(lua_State *L))
  * ends. */
 static void limit_describe_running(void)
 {
-    char name[REQUEST_NAME_SIZE];
+    char name[LOG_ABOUT_SIZE];
+    struct log_about about;
     const struct request *req = supervised.req;
     int n = snprintf(supervised.stuck, supervised.stuck_size, "%s (%s)%s%.*s%s", supervised.what,
                      supervised.source, supervised.rule[0] != '\0' ? ", rule " : "", RULE_SIZE - 1,
                      supervised.rule, supervised.rule[0] != '\0' ? "," : "");
-    if (req != NULL && n > 0 && (size_t)n < supervised.stuck_size)
-        snprintf(supervised.stuck + n, supervised.stuck_size - (size_t)n, " for %.*s %.*s, %s",
-                 STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
+    if (req != NULL && n > 0 && (size_t)n < supervised.stuck_size) {
+        logline_about(req, &about);
+        log_about_text(&about, name);
+        snprintf(supervised.stuck + n, supervised.stuck_size - (size_t)n, " for %s", name);
+    }
     if (supervised.finalizer != NULL && n > 0) {
         size_t used = strlen(supervised.stuck);
         snprintf(supervised.stuck + used, supervised.stuck_size - used, ", in the finalizer of %s",
@@ -335,6 +338,11 @@ void script_run_is_for(const struct request *req)
 {
     supervised.req = req;
     underway_running(req);
+}
+
+const struct request *script_run_request(void)
+{
+    return supervised.req;
 }
 
 /* core.enter_rule(label): notes the rule whose handler begins. The text is copied, since it may

@@ -44,6 +44,9 @@ bool script_begin_specs(struct lua_State *L);
 void script_end_run(struct lua_State *L);
 /* After a script_begin_run that returned true: names the request that the run is for, or NULL. */
 void script_run_is_for(const struct request *req);
+/* The request of the run that has begun; NULL: it is for none (a timer, on_start), or nothing
+ * runs. */
+const struct request *script_run_request(void);
 /* A call that waits in a worker (such as a check of a password) blocks in a process without a
  * master. Its time is not counted: the limit of the run begins anew after the call. */
 void script_run_waits(void);

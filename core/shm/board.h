@@ -13,6 +13,7 @@
 
 #define BOARD_WORKERS 256
 #define BOARD_TEXT    2048
+#define BOARD_STUCK   3072
 #define BOARD_LOADS   32 /* loads of the route that are remembered */
 
 enum load_outcome { LOAD_SERVES, LOAD_OVER, LOAD_FAILED };
@@ -43,12 +44,12 @@ struct board_worker {
     unsigned number; /* the worker's number, from 0, which its script sees */
     unsigned restarts;
     /* Written by the worker. */
-    uint64_t beat;        /* changes when a hook begins and when it ends: odd while one runs */
-    uint64_t turn;        /* changes when the loop wakes and when it sleeps: even while it sleeps */
-    char stuck[1024];     /* the hook and its request when the worker was stopped, or crashed */
-    unsigned connections; /* of clients */
-    unsigned active;      /* those of them that are not idle */
-    unsigned generations; /* number of generations that the worker holds */
+    uint64_t beat; /* changes when a hook begins and when it ends: odd while one runs */
+    uint64_t turn; /* changes when the loop wakes and when it sleeps: even while it sleeps */
+    char stuck[BOARD_STUCK]; /* the hook and its request when the worker was stopped, or crashed */
+    unsigned connections;    /* of clients */
+    unsigned active;         /* those of them that are not idle */
+    unsigned generations;    /* number of generations that the worker holds */
     uint64_t requests;
     uint64_t lua_memory; /* bytes */
 };

@@ -7,12 +7,12 @@
 #ifndef MG_FUZZ_EXCHANGE_H
 #define MG_FUZZ_EXCHANGE_H
 
-#include "base/log.h"
 #include "base/lookup.h"
 #include "exchange/exchange.h"
 #include "front/clients.h"
 #include "front/handover.h"
 #include "fuzz.h"
+#include "http/logline.h"
 
 enum {
     MEMORY = 8192,
@@ -73,6 +73,15 @@ void log_within(struct log_quota *quota, enum log_level level, const char *fmt, 
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
+    (void)level;
+    (void)fmt;
+}
+
+void logline_write(const struct request *req, struct log_quota *quota, enum log_level level,
+                   const char *fmt, ...)
+{
+    (void)req;
+    (void)quota;
     (void)level;
     (void)fmt;
 }

@@ -88,7 +88,7 @@ describe("the deadline of a request", function()
     client = drip(r, "/x.php")
     assert.equal(408, client:receive().status)
     client:close()
-    r.server:wait_log("POST /x.php: 408, the deadline of 1 s is over", nil, mark)
+    r.server:wait_log("answered 408: the deadline of 1 s is over; POST /x.php, ", nil, mark)
   end)
 
   it("is anew for what on_error decides on", function()

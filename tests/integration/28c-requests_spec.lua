@@ -154,7 +154,8 @@ describe("a request under way", function()
       local res = clients[i]:receive()
       assert.equal(503, res.status)
       assert.matches(ids[i], res.body)
-      r.server:wait_log("an operator ends GET " .. states[i][1]:gsub("%p", "%%%0"), 20, mark)
+      local about = "; GET " .. states[i][1]:gsub("%p", "%%%0")
+      r.server:wait_log("an operator ends a request" .. about, 20, mark)
     end
     gone()
     for _, id in ipairs(ids) do

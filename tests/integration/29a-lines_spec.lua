@@ -164,8 +164,77 @@ describe("a line of the error log", function()
     http.request(r.address, { path = "/none.txt" })
     r.server:wait_log("%[debug%] .*/none.txt: 404, there is no such file; GET /none.txt, request")
     http.request(r.address, { path = "/?Nil" })
-    r.server:wait_log("%[debug%] .*GET /%?Nil: 404, on_request returned nil; request")
+    r.server:wait_log("%[debug%] .*answered 404: on_request returned nil; GET /%?Nil, request")
     http.request(r.address, { path = "/.env" })
     r.server:wait_log("%[debug%] .*/%.env: 403, dotfiles are not served; GET /%.env, request")
+  end)
+end)
+
+describe("a line of moongate.log", function()
+  it("names the request whose hook runs, and no other", function()
+    local r = rig.start({
+      before = "local moongate = require('moongate')",
+      settings = [[
+        on_start = function()
+          moongate.log("info", "line of on_start")
+          moongate.every(0.05, function() moongate.log("info", "line of every") end)
+        end,
+        on_params = function() moongate.log("info", "line of on_params") end,
+        on_response = function() moongate.log("info", "line of on_response") end,
+        on_stderr = function() moongate.log("info", "line of on_stderr") end,
+        on_log = function() moongate.log("info", "line of on_log") end]],
+      on_request = [[
+        moongate.log("warn", "line of on_request\nits second")
+        moongate.spawn(function() moongate.log("info", "line of spawn") end)
+        moongate.sleep(0.01)
+        moongate.log("info", "line after sleep")
+        if req.args.Tenant then
+          return { backend = "app", docroot = "/srv", tenant = req.args.Tenant }
+        end]],
+    })
+    finally(function() r:stop() end)
+    local about = "; GET /x%.php%?stderr=oops&Tenant=blue, request %x+, host shop%.example"
+    r:get("stderr=oops&Tenant=blue", { host = "shop.example" })
+    r.server:wait_log("%[warn%] %d+: line of on_request$")
+    r.server:wait_log("^\tits second" .. about .. "$")
+    r.server:wait_log("line after sleep" .. about .. "$")
+    for _, hook in ipairs({ "on_params", "on_response", "on_stderr", "on_log" }) do
+      r.server:wait_log("line of " .. hook .. about .. ", tenant blue$")
+    end
+    for _, outside in ipairs({ "on_start", "spawn", "every" }) do
+      r.server:wait_log("line of " .. outside .. "$")
+    end
+  end)
+
+  it("can't be continued by a name that a client or a script has chosen", function()
+    local r = rig.start({
+      before = "local moongate = require('moongate')",
+      settings = [[on_params = function() moongate.log("info", "line of on_params") end]],
+      on_request = [[
+        do return { backend = "app", docroot = "/srv", tenant = "a, host b; c \"d\"" } end]],
+    })
+    finally(function() r:stop() end)
+    local res = r:get("A=b,%20request%20c;d", { host = "shop.example" })
+    assert.equal(200, res.status)
+    local line = r.server:wait_log("line of on_params")
+    local tail = line:match("; (.*)$")
+    local uri, host, tenant = tail:match("^GET (%S+), request %x+, host ([^,]+), tenant ([^,;]+)$")
+    assert.same({ "/x.php?A=b,%20request%20c;d", "shop.example",
+      "a\\x2c host b\\x3b c \\x22d\\x22" }, { uri, host, tenant }, line)
+  end)
+
+  it("has id, host and tenant, however long the rest is", function()
+    local r = rig.start({
+      before = "local moongate = require('moongate')",
+      settings = [[on_params = function()
+          moongate.log("info", "%s", "long" .. ("\1"):rep(20000))
+        end]],
+      on_request = [[do return { backend = "app", docroot = "/srv", tenant = "blue" } end]],
+    })
+    finally(function() r:stop() end)
+    assert.equal(200, r:get("a=" .. ("x"):rep(5000), { host = "shop.example" }).status)
+    local line = r.server:wait_log("long\\x01")
+    assert.matches("; GET /x%.php%?a=x+%.%.%., request %x+, host shop%.example, tenant blue$", line)
+    assert.is_true(#line < 16384)
   end)
 end)

@@ -157,7 +157,7 @@ describe("a site", function()
     assert.equal(403, res.status)
     assert.equal("<p>not yours</p>", res.body)
     assert.equal("yes", res.headers["x-site"])
-    gate:wait_log("GET /server.php/ping: 403, /ping is PHP%-FPM's own page")
+    gate:wait_log("answered 403: /ping is PHP%-FPM's own page.*; GET /server.php/ping, ")
     assert.equal(200, ask("/server.php/pin", "watched").status)
   end)
 

@@ -67,26 +67,24 @@ Site.__index = Site
 
 --- Says what a site made of a request: to who explains the route, and in the error log.
 ---@param level "debug"|"warn"
-function Site:say(level, req, text, ...)
+function Site:say(level, text, ...)
   if trace.step then
     trace.step("php.site: " .. text:format(...))
   elseif self.fs.logs(level) then
-    self.fs.log(level, ("%s: php.site: %s; %s %s, request %s, host %s"):format(self.source,
-      text:format(...), tostring(req.method), tostring(req.uri), tostring(req.id),
-      tostring(req.host)))
+    self.fs.log(level, ("%s: php.site: %s"):format(self.source, text:format(...)))
   end
 end
 
 --- What lies at a path of the site. A link that leads out of it counts as nothing, which is not
 --- what its owner expects: that is said, in the log at most once in a second.
-function Site:probe(req, values, path)
+function Site:probe(values, path)
   local what, why = self.fs.probe(values.root, path, values.within)
   if why then
     local now, level = self.time(), "debug"
     if self.linked ~= now then
       self.linked, level = now, "warn"
     end
-    self:say(level, req, "%s%s leads out of %s by a symlink, so it counts as missing; 'within' "
+    self:say(level, "%s%s leads out of %s by a symlink, so it counts as missing; 'within' "
       .. "names the folders that links may lead to", values.root, path,
       type(values.within) == "table" and table.concat(values.within, ", ") or values.within
         or values.root)
@@ -114,7 +112,7 @@ function Site:values(req)
     values.strip = match(values.strip, "^(.-)/*$")
   end
   if values.root == nil and options.root ~= nil then
-    self:say("debug", req, "the function for 'root' returned nil: 404")
+    self:say("debug", "the function for 'root' returned nil: 404")
     return nil
   end
   if values.root ~= options.root and values.root ~= nil then
@@ -230,7 +228,7 @@ end
 
 --- Belongs what lies at a path to the owner of the site's folder? Asked where `owner` is true.
 ---@param path string below the root
-function Site:is_own(req, values, path)
+function Site:is_own(values, path)
   local root, now = values.root, self.time()
   local memory = self.owner_memory
   if memory.time ~= now or memory.count >= MAX_FOLDERS then
@@ -246,7 +244,7 @@ function Site:is_own(req, values, path)
   if owner and found == owner then
     return true
   end
-  self:say("debug", req, "%s%s belongs to the user %s, and the site to %s ('owner'): 403", root,
+  self:say("debug", "%s%s belongs to the user %s, and the site to %s ('owner'): 403", root,
     path, tostring(found), tostring(owner))
   return false
 end
@@ -262,7 +260,7 @@ end
 ---@param script string below the root
 ---@param path_info string|nil
 function Site:run(req, values, script, path_info)
-  if self.options.owner and not self:is_own(req, values, script) then
+  if self.options.owner and not self:is_own(values, script) then
     return self:refuse(values, 403)
   end
   self:note_pages(req, values)
@@ -293,9 +291,9 @@ end
 
 --- Is there a dotfile on this path? Asked of what is on disk: a path that only the application
 --- knows may have any name.
-function Site:has_dotfile(req, path)
+function Site:has_dotfile(path)
   if docroot.has_dotfile(path) then
-    self:say("debug", req, "%s: dotfiles are neither served nor run: 403", path)
+    self:say("debug", "%s: dotfiles are neither served nor run: 403", path)
     return true
   end
   return false
@@ -338,13 +336,13 @@ end
 ---@return table|nil d nil where files like this one are not for this site to serve
 function Site:file(req, values, path)
   if docroot.is_source(path, self.scripts) then
-    self:say("debug", req, "%s is almost a script, and no source is served: 403", path)
+    self:say("debug", "%s is almost a script, and no source is served: 403", path)
     return self:refuse(values, 403)
   end
   local rule = self:rule_of(req, path)
   if not rule then
     return nil
-  elseif self.options.owner and not self:is_own(req, values, path) then
+  elseif self.options.owner and not self:is_own(values, path) then
     return self:refuse(values, 403)
   end
   self:note_pages(req, values)
@@ -366,10 +364,10 @@ end
 ---@param checked boolean|nil the route names it, and `never` does not hold
 ---@return table|nil d nil where files are not for this site to serve
 function Site:serve(req, values, path, trusted, checked)
-  if not checked and self:refuses(req, path) then
+  if not checked and self:refuses(path) then
     return self:refuse(values, 403)
   elseif docroot.is_script(path, self.scripts) then
-    return (trusted or self:may_run(req, path)) and self:run(req, values, path, nil)
+    return (trusted or self:may_run(path)) and self:run(req, values, path, nil)
       or self:refuse(values, 404)
   elseif self.options.static == false then
     return nil
@@ -392,7 +390,7 @@ function Site:folder(req, values, path)
   local index = self.index
   for i = 1, #index do
     local candidate = path .. index[i]
-    if self:probe(req, values, candidate) == "file" then
+    if self:probe(values, candidate) == "file" then
       return self:serve(req, values, candidate, true) -- `run` is for what a URL names
     end
   end
@@ -444,14 +442,14 @@ function Site:search(req, values, path)
     local suffix = element.suffix
     local candidate, found = element.literal
     if suffix == "" or suffix == "/" then
-      own = own or self:probe(req, values, path) or "nothing"
+      own = own or self:probe(values, path) or "nothing"
       candidate, found = path, own
     else
       candidate = candidate or path .. suffix
-      found = self:probe(req, values, candidate)
+      found = self:probe(values, candidate)
     end
     if suffix and (found == "file" or found == "directory")
-      and self:has_dotfile(req, candidate) then
+      and self:has_dotfile(candidate) then
       return self:refuse(values, 403)
     end
     local d
@@ -465,7 +463,7 @@ function Site:search(req, values, path)
     end
   end
   self:doubt_root(values.root)
-  self:say("debug", req, "there is nothing at %s%s: 404", values.root, path)
+  self:say("debug", "there is nothing at %s%s: 404", values.root, path)
   return self:refuse(values, 404)
 end
 
@@ -484,11 +482,11 @@ end
 -- A request ---------------------------------------------------------------------------------------
 
 --- Is a path one that this site never gives out?
-function Site:refuses(req, path)
+function Site:refuses(path)
   local never = self.never
   for i = 1, #never do
     if find(path, never[i]) then
-      self:say("debug", req, "%s fits '%s' of 'never': 403", path, never[i])
+      self:say("debug", "%s fits '%s' of 'never': 403", path, never[i])
       return true
     end
   end
@@ -496,19 +494,19 @@ function Site:refuses(req, path)
 end
 
 --- May this script be named in a URL?
-function Site:may_run(req, script)
+function Site:may_run(script)
   if not self.allows or self.allows(script) then
     return true
   end
-  self:say("debug", req, "%s is not among the scripts of 'run': 404", script)
+  self:say("debug", "%s is not among the scripts of 'run': 404", script)
   return false
 end
 
 --- The decision about a script that the path names, which may be one that is not to run.
 function Site:run_allowed(req, values, script, path_info)
-  if self:has_dotfile(req, script) or path_info and self:refuses(req, script) then
+  if self:has_dotfile(script) or path_info and self:refuses(script) then
     return self:refuse(values, 403)
-  elseif not self:may_run(req, script) then
+  elseif not self:may_run(script) then
     return self:refuse(values, 404)
   end
   return self:run(req, values, script, path_info)
@@ -529,9 +527,9 @@ function Site:by_name(req, values, path)
     end
   end
   if not script then
-    self:say("debug", req, "%s names no script, and there is no 'front': 404", path)
+    self:say("debug", "%s names no script, and there is no 'front': 404", path)
     return self:refuse(values, 404)
-  elseif self:has_dotfile(req, script) then
+  elseif self:has_dotfile(script) then
     return self:refuse(values, 403)
   end
   return self:run(req, values, script, nil)
@@ -551,11 +549,11 @@ function Site:choose(req, values)
     end
     path = docroot.strip(path, strip)
     if not path then
-      self:say("debug", req, "the path does not begin with '%s' ('strip'): 404", strip)
+      self:say("debug", "the path does not begin with '%s' ('strip'): 404", strip)
       return self:refuse(values, 404)
     end
   end
-  if self:refuses(req, path) then
+  if self:refuses(path) then
     return self:refuse(values, 403)
   end
   if values.root == nil then
@@ -565,7 +563,7 @@ function Site:choose(req, values)
     docroot.on_disk(path, values.root, values.within, self.scripts, self.fs)
   if not script then
     if outside then
-      self:probe(req, values, outside) -- says so
+      self:probe(values, outside) -- says so
     end
     return self:search(req, values, path)
   end
