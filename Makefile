@@ -98,7 +98,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/json base/lookup base/loop base/netset \
+UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/json base/log base/lookup base/loop base/netset \
         base/password base/resolve base/spool base/str base/walk base/writer http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
         http/range http/spans http/traceparent \
         http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
@@ -110,6 +110,7 @@ links_base/backlog = base/backlog base/spool base/input base/buf base/str
 links_base/buf = base/buf base/str
 links_base/date = base/date base/str
 links_base/json = base/json base/str
+links_base/log = base/log base/writer base/str
 links_base/lookup = base/lookup base/finding base/walk base/str
 links_base/walk = base/walk
 links_base/writer = base/writer base/str
@@ -161,6 +162,7 @@ links_front/sender = front/sender front/transport base/loop base/input base/date
 test_libs_shm/shared = $(LMDB_LIBS) -lm
 test_libs_http/coder = -lz $(CODER_LIBS) $(if $(MINIMAL),,-lbrotlidec)
 test_libs_base/loop = -lev
+test_libs_base/log = -pthread
 test_libs_base/writer = -pthread
 test_libs_base/password = $(CRYPTO_LIBS) -pthread
 test_libs_fastcgi/connection = -lev

@@ -54,6 +54,8 @@ static struct sink accesses = {.fd = -1,
                                .size = LOG_ACCESS_SIZE,
                                .name = "the access log"};
 static enum log_level threshold = LOG_INFO;
+static const log_order no_order;
+static const log_order *ordered = &no_order;
 static struct log_quota *left_out; /* list of quotas that have left lines out */
 
 /* Standard output and error. Where they are sockets, which can't be opened a second time, processes
@@ -92,9 +94,58 @@ int log_level_parse(const char *name)
     return -1;
 }
 
-enum log_level log_threshold(void)
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+enum log_level log_level_set(void)
 {
     return threshold;
+}
+
+/* --- the level at run time --- */
+
+/* An order has the level, from 1 on, in its lowest byte, and above that the millisecond of the
+ * monotonic clock at which it ends; 0: it has no end. One word, so that no reader sees half of it.
+ */
+static uint64_t log_milliseconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+log_order log_order_of(enum log_level level, double seconds)
+{
+    uint64_t until = seconds > 0 ? log_milliseconds_now() + (uint64_t)(seconds * 1000) : 0;
+    return until << 8 | ((unsigned)level + 1);
+}
+
+void log_heed(const log_order *order)
+{
+    ordered = order != NULL ? order : &no_order;
+}
+
+bool log_ordered(enum log_level *level, double *left)
+{
+    log_order order = __atomic_load_n(ordered, __ATOMIC_RELAXED);
+    uint64_t until = order >> 8, now = until > 0 ? log_milliseconds_now() : 0;
+    unsigned number = order & 0xff;
+    if (number == 0 || number > LOG_ERROR + 1 || (until > 0 && now >= until))
+        return false;
+    *level = (enum log_level)(number - 1);
+    *left = (double)(until - now) / 1000;
+    return true;
+}
+
+enum log_level log_threshold(void)
+{
+    enum log_level level;
+    double left;
+    return __atomic_load_n(ordered, __ATOMIC_RELAXED) != 0 && log_ordered(&level, &left)
+               ? level
+               : threshold;
 }
 
 /* --- writing without waiting --- */
@@ -502,7 +553,7 @@ void log_vabout(const struct log_about *about, struct log_quota *quota, enum log
                 const char *fmt, va_list args)
 {
     char text[TEXT_MAX_SIZE], count[COUNT_SIZE] = "";
-    if (level < threshold || (quota != NULL && !log_use_quota(quota)))
+    if (level < log_threshold() || (quota != NULL && !log_use_quota(quota)))
         return;
     size_t n = log_print(text, sizeof text, fmt, args);
     if (quota != NULL) {

@@ -22,6 +22,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* The level of that name: debug, info, warn or error; -1: another name. */
 int log_level_parse(const char *name);
+const char *log_level_name(enum log_level level);
 
 /* Opens pipes and terminals of standard output and error again, as non-blocking descriptions, since
  * the process that started this one shares the old descriptions. Sockets can't be opened again;
@@ -42,7 +43,21 @@ void log_pass_stream(int i);
 
 /* Sets the descriptors of both logs, which the caller keeps. access_fd -1: no access log. */
 void log_setup(int error_fd, enum log_level level, int access_fd);
+/* The level below which no line is written: that of an order, else that of log_setup. */
 enum log_level log_threshold(void);
+/* That of log_setup. */
+enum log_level log_level_set(void);
+
+/* A level that an operator has ordered at run time. It lies in memory that all processes of an
+ * instance share, so that a new one holds at once, and what is read there is checked. 0: none. */
+typedef uint64_t log_order;
+/* The order for a level that ends after so many seconds; 0: it does not end by itself. */
+log_order log_order_of(enum log_level level, double seconds);
+/* From now on this process, and those that it forks, heed what lies there; NULL: no order. */
+void log_heed(const log_order *order);
+/* The level of an order that has not ended, and the seconds until then (0: no end). False: there is
+ * none. */
+bool log_ordered(enum log_level *level, double *left);
 
 /* Writes a line: time, level, pid, text. Control bytes of the text are escaped, so that no client
  * can forge a line; after a newline the text continues on a line that starts with a tab. */

@@ -187,6 +187,23 @@ static bool control_kill(void *ctx, uint64_t id)
     return link_send(worker.master, LINK_KILL, text, NULL, 0);
 }
 
+/* The line about it is written while the lower of both levels holds. */
+static void control_order_level(void *ctx, int level, double seconds)
+{
+    enum log_level before = log_threshold(),
+                   after = level >= 0 ? (enum log_level)level : log_level_set();
+    log_order order = level >= 0 ? log_order_of(after, seconds) : 0;
+    char until[40] = "";
+    (void)ctx;
+    if (seconds > 0)
+        snprintf(until, sizeof until, " for %g s", seconds);
+    if (after < before)
+        __atomic_store_n(&worker.board->log_level, order, __ATOMIC_RELAXED);
+    log_warn("the level of this log is %s%s%s, by an operator", log_level_name(after), until,
+             level >= 0 ? "" : " again, as the route says");
+    __atomic_store_n(&worker.board->log_level, order, __ATOMIC_RELAXED);
+}
+
 static struct world_request *control_ask(void *ctx, const struct script_subrequest *ask,
                                          void (*done)(void *ctx, const struct script_reply *reply),
                                          void *done_ctx, const char **err)
@@ -227,6 +244,7 @@ void control_open(struct generation *g)
                                        .ask_reload = control_reload,
                                        .stop = control_stop,
                                        .kill = control_kill,
+                                       .order_level = control_order_level,
                                        .ask = control_ask,
                                        .forget = control_forget,
                                        .params = control_params,

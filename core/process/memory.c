@@ -37,6 +37,7 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
         return false;
     m->board->started = now_wall();
     m->board->master = getpid();
+    log_heed(&m->board->log_level);
     if (!shared_file_inherit(&m->dictionaries, dictionaries) &&
         !shared_file_make(&m->dictionaries, dictionaries))
         log_warn("moongate.shared can't be used: %s", m->dictionaries.problem);
@@ -134,6 +135,7 @@ void memory_fini(struct memory *m)
         memory_remove_cache(m);
     /* the sizes of ledger and census are in their memory, which is not trusted: the kernel frees
      * them */
+    log_heed(NULL);
     board_free(m->board);
     tickets_free(m->tickets);
     shared_file_close(&m->dictionaries);

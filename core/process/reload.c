@@ -532,6 +532,7 @@ static void reload_commit(struct reload *r)
     quarantine_clear(&r->memory->quarantine);
     reload_switch_workers(r);
     log_setup(r->next.logs.error, r->next.plan.level, r->next.logs.access);
+    __atomic_store_n(&r->memory->board->log_level, 0, __ATOMIC_RELAXED);
     underway_set_format(r->next.plan.format);
     sockets_switch(r->sockets);
     release_free(r->serving);

@@ -435,7 +435,7 @@ static void worker_handle(struct worker *w, struct link_message *message)
             break;
         }
         worker_use_logs(w, message->fds[0], message->text[0] == '1' ? message->fds[1] : -1,
-                        log_threshold());
+                        log_level_set());
         if (message->text[0] != '1')
             close(message->fds[1]);
         message->fd_count = 0;

@@ -462,6 +462,32 @@ static int control_kill(lua_State *L)
         L, world->kill(world->ctx, strtoull(luaL_checkstring(L, 1), NULL, 16)), no_master);
 }
 
+/* core.log_level() -> the level of the error log, and that of the route; where an operator has
+ * ordered it also the seconds until its end (0: no end) */
+static int control_log_level(lua_State *L)
+{
+    enum log_level level;
+    double left;
+    bool ordered = log_ordered(&level, &left);
+    lua_pushstring(L, log_level_name(ordered ? level : log_level_set()));
+    lua_pushstring(L, log_level_name(log_level_set()));
+    if (!ordered)
+        return 2;
+    lua_pushnumber(L, left);
+    return 3;
+}
+
+/* core.order_log_level(level, seconds): for so many seconds (0: no end); level nil: that of the
+ * route again */
+static int control_order_log_level(lua_State *L)
+{
+    const struct script_world *world = control_world_of(L);
+    int level = lua_isnil(L, 1) ? -1 : log_level_parse(luaL_checkstring(L, 1));
+    luaL_argcheck(L, level >= 0 || lua_isnil(L, 1), 1, "expected a level");
+    world->order_level(world->ctx, level, luaL_optnumber(L, 2, 0));
+    return 0;
+}
+
 #define WORKER(name) PROPERTY(#name, struct board_worker, name)
 
 static const struct property worker_fields[] = {
@@ -527,6 +553,8 @@ static void control_push_functions(lua_State *L)
         {"hold", control_hold},
         {"kill", control_kill},
         {"loads", control_loads},
+        {"log_level", control_log_level},
+        {"order_log_level", control_order_log_level},
         {"order_trace", control_order_trace},
         {"read_trace", control_read_trace},
         {"reload", control_reload},

@@ -79,6 +79,9 @@ struct script_world {
     bool (*stop)(void *ctx);
     /* Lets the request of that id end, in whichever worker it is. False: the master has ended. */
     bool (*kill)(void *ctx, uint64_t id);
+    /* Orders a level for the error log (base/log.h) of all processes, for so many seconds (0: no
+     * end); -1: that of the route again. */
+    void (*order_level)(void *ctx, int level, double seconds);
     /* Begins a FastCGI request of the script's own; `forget` gives it up or frees it. */
     struct world_request *(*ask)(void *ctx, const struct script_subrequest *ask,
                                  void (*done)(void *ctx, const struct script_reply *reply),

@@ -74,6 +74,8 @@ struct board {
     unsigned load_count;
     /* a line for each: address, name and, for the control listener, the route's text or "" */
     char listeners[BOARD_TEXT];
+    /* Written by all workers, and by the master, which ends it with a reload. */
+    log_order log_level; /* that an operator has ordered for the error log */
     /* Written by all workers. */
     uint64_t reload_requested;                   /* requests so far */
     struct board_renewals renewals[BOARD_LOADS]; /* by the number of the generation, modulo */

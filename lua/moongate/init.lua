@@ -15,7 +15,8 @@ local M = { escape = url.escape, unescape = url.unescape }
 --- The release that runs, such as "0.1.0".
 M.version = has_core and core.version or upcoming.RELEASE:match("[%d.]+")
 
---- Writes a line to the error log.
+--- Writes a line to the error log. Where the level is off nothing is formatted. Commands (`test`,
+--- `check`) format each line, so that a format that does not fit is found there.
 ---@param level "debug"|"info"|"warn"|"error"
 ---@param format string as in string.format
 ---@param ... any
@@ -26,6 +27,9 @@ function M.log(level, format, ...)
   elseif select("#", ...) > 0 and type(format) ~= "string" then
     error(("log: expected a format such as \"%%s\" before what it shows, got %s"):format(
       describe(format)), 2)
+  end
+  if M.worker > 0 and not core.logs(level) then
+    return
   end
   local text = tostring(format)
   if select("#", ...) > 0 then

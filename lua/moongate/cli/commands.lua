@@ -1,8 +1,8 @@
 -- moongate.cli.commands owns the command line: which word is which command, usage and help. Called
 -- by core/process/main.c, whose exit status is that of `main`: 0 done, 1 failed, 2 wrong usage.
 --
--- A command is a module moongate.cli.<name> (`init` is `new`: a module of that name would be the
--- folder's) with
+-- A command is a module moongate.cli.<name>, with `_` for `-` (`init` is `new`: a module of that
+-- name would be the folder's), with
 --   usage    what follows "moongate " in the usage line
 --   summary  one line for the list of commands
 --   help     nil or further lines for `help <name>`
@@ -22,7 +22,7 @@ local M = {}
 local COMMANDS = {
   "run", "serve", "check", "explain", "test", "doctor", "fcgi", "status", "top", "reload",
   "generations", "rollback", "stop", "hold", "resume", "drain", "undrain", "requests", "kill",
-  "purge", "tail", "trace", "set", "server", "shadow", "init", "import", "types", "version",
+  "purge", "tail", "trace", "log-level", "set", "server", "shadow", "init", "import", "types", "version",
   "help",
 }
 local ALIASES = {
@@ -30,7 +30,7 @@ local ALIASES = {
 }
 
 local function command_of(name)
-  return require("moongate.cli." .. (name == "init" and "new" or name))
+  return require("moongate.cli." .. (name == "init" and "new" or (name:gsub("-", "_"))))
 end
 
 --- The options of a command, with those that they bring.

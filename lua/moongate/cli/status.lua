@@ -2,6 +2,7 @@
 -- by moongate.cli.
 
 local figures = require("moongate.cli.figures")
+local log_level = require("moongate.cli.log_level")
 local remote = require("moongate.cli.remote")
 local rows = require("moongate.cli.rows")
 local text = require("moongate.cli.printable")
@@ -84,6 +85,12 @@ local function values_line(value)
   return #list > 0 and table.concat(list, ", ") .. "\n" or ""
 end
 
+--- The level of the error log, where an operator has ordered it.
+local function log_line(value)
+  return value.log and value.log.ordered and ("log level: %s\n"):format(log_level.words(value.log))
+    or ""
+end
+
 --- What is to be looked at first.
 local function degraded_lines(value)
   local lines = {}
@@ -155,7 +162,8 @@ function M.main(args)
     return status, problem
   end
   io.stdout:write(("moongate %s at %s\n"):format(value.version, address), headline(value),
-    degraded_lines(value), listener_line(value), values_line(value), error_line(value),
+    degraded_lines(value), listener_line(value), values_line(value), log_line(value),
+    error_line(value),
     errors_lines(value))
   rows.print(worker_rows(value), TEXTS)
   local list = { HEADS }

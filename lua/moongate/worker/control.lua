@@ -25,6 +25,7 @@
 --     POST /kill?id=ID                        ends a request
 --     POST /purge?key=K | prefix=P | tag=T | everything=true    removes kept responses
 --     POST /set?name=N&value=V                a value of the route (moongate.runtime)
+--     POST /log-level?level=L[&for=TIME] | forget=true      the level of the error log
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
 --     POST /server?backend=B&server=S&action=add|remove|weight[&weight=N]    changes it at run time
 --     POST /server?action=forget[&backend=B[&server=S]]   drops such changes
@@ -38,6 +39,7 @@ local changes = require("moongate.worker.changes")
 local dashboard = require("moongate.worker.dashboard")
 local generations = require("moongate.worker.generations")
 local json = require("moongate.base.json")
+local log_level = require("moongate.worker.log_level")
 local metrics = require("moongate.worker.metrics")
 local recent = require("moongate.worker.recent")
 local report = require("moongate.shadow.report")
@@ -157,7 +159,7 @@ local function status(_, core)
     generation = state.generation, generations = count_generations(state.workers),
     workers = json.list(state.workers), listeners = json.list(listeners(state.listeners)),
     backends = all_backends(core), changes = changes.list(core), shared = core.shared_info(),
-    values = runtime.list(),
+    values = runtime.list(), log = log_level.read(core),
     kept_from = (state.kept_from or 0) > 0 and state.kept_from or nil,
     last_error = failed and { text = state.last_error, at = state.last_error_at } or nil,
     errors = recent.errors(core, state.generation), tenants = recent.tenants(core),
@@ -288,6 +290,11 @@ local function trace(req, core)
   return value and reply(200, value) or failure(code, "%s", problem)
 end
 
+local function order_log_level(req, core)
+  local value, problem = log_level.order(core, req.args)
+  return value and reply(200, value) or failure(400, "%s", problem)
+end
+
 --- Removes kept responses.
 local function purge(req, core)
   local args = req.args
@@ -381,7 +388,7 @@ local PAGES = {
 local ACTIONS = {
   ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,
   ["/shadow"] = forget_shadows, ["/kill"] = kill, ["/purge"] = purge, ["/server"] = change_server,
-  ["/trace"] = trace,
+  ["/trace"] = trace, ["/log-level"] = order_log_level,
   ["/hold"] = holder(true), ["/resume"] = holder(false),
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
@@ -430,7 +437,7 @@ end
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal log` of moongate.core, and what a script does
 --- not get of it: `state tokens reload reloads loads stop backends hold drain requests
---- kill tail cache_purge cache_counts order_trace read_trace end_trace changes change
+--- kill tail log_level order_log_level cache_purge cache_counts order_trace read_trace end_trace changes change
 --- forget_changes recent counters`
 ---@return table decision a reply
 function M.handle(req, core)

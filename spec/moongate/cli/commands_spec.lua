@@ -24,7 +24,7 @@ describe("the command line", function()
       for _, name in ipairs({
         "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold",
         "resume", "drain", "undrain", "set", "shadow", "generations", "rollback", "requests",
-        "kill", "purge", "tail", "trace", "server", "version", "help",
+        "kill", "purge", "tail", "trace", "log%-level", "server", "version", "help",
       }) do
         assert.matches("\n  " .. name .. "[ %[]", stdout)
       end

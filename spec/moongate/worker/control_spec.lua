@@ -37,6 +37,9 @@ describe("control", function()
     core.now = function()
       return 1060.5
     end
+    function core.log_level()
+      return "info", "info"
+    end
     function core.shared_info()
       return { size = 14680064, used = 4096 }
     end
