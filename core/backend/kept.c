@@ -141,10 +141,12 @@ void server_release(struct conn *c)
 /* Logs STDERR of a request without a holder: its reply is complete, or its client has left. */
 static void server_stray(struct conn *c, struct str text)
 {
+    static struct log_quota quotas[64] = {[0 ... 63] = {.most = LOG_MOST}};
     const struct server *s = c->server;
-    log_warn("backend '%.*s': server %s wrote after its answer: %.*s",
-             STR_FMT(s->backend->settings->name), s->address,
-             (int)(text.n < STRAY_MAX ? text.n : STRAY_MAX), text.p);
+    log_within(&quotas[s->slot % 64], LOG_WARN,
+               "backend '%.*s': server %s wrote after its answer: %.*s",
+               STR_FMT(s->backend->settings->name), s->address,
+               (int)(text.n < STRAY_MAX ? text.n : STRAY_MAX), text.p);
 }
 
 /* --- several requests on a connection --- */

@@ -507,10 +507,21 @@ static bool log_use_quota(struct log_quota *quota)
 
 static void log_say_quota(struct log_quota *quota, time_t now)
 {
-    if (quota->left_out > 0)
+    if (quota->left_out > 0 && quota->of != NULL)
+        log_write(quota->level, "%u more %s in the last %ld s were left out", quota->left_out,
+                  quota->of, (long)(now - quota->since));
+    else if (quota->left_out > 0)
         log_write(quota->level, "%u more lines of this kind were left out in %ld seconds: %s",
                   quota->left_out, (long)(now - quota->since), quota->like);
     quota->left_out = 0;
+}
+
+bool log_take(struct log_quota *quota)
+{
+    time_t now = log_seconds_now();
+    if (quota->left_out > 0 && now >= quota->since + SAID_EVERY)
+        log_say_quota(quota, now);
+    return log_use_quota(quota);
 }
 
 bool log_left_out(void)

@@ -86,12 +86,13 @@ size_t log_about_text(const struct log_about *about, char out[LOG_ABOUT_SIZE]);
 
 /* A limit for lines of one kind, which a client, a backend or a script can cause as often as it
  * likes: `most` of them in ten seconds are written, the others counted. The next line of the kind
- * has the count; without such a line log_say_left_out writes it. All members but `most` begin as 0;
- * a quota lives as long as the process. */
+ * has the count; without such a line log_say_left_out writes it. All members but `most` begin as 0
+ * (with `of`, `level` is set, too); a quota lives as long as the process. */
 #define LOG_MOST 100 /* `most` for lines that name a request */
 
 struct log_quota {
     unsigned most;
+    const char *of; /* "messages of /srv/x.php": what it counts; NULL: the line of `like` says it */
     unsigned said, left_out;
     time_t since;
     enum log_level level;
@@ -104,6 +105,10 @@ void log_within(struct log_quota *quota, enum log_level level, const char *fmt, 
 /* Writes a line about a request. NULL for `about`: about none; for `quota`: without a limit. */
 void log_vabout(const struct log_about *about, struct log_quota *quota, enum log_level level,
                 const char *fmt, va_list args) __attribute__((format(printf, 4, 0)));
+
+/* Takes one line from a quota with `of`. False: there is none left, and the line is counted. A
+ * count of an earlier time is logged first. */
+bool log_take(struct log_quota *quota);
 
 /* True while there are counts to log: the caller calls log_say_left_out once a second. */
 bool log_left_out(void);

@@ -5,7 +5,7 @@
 #include "http/logline.h"
 #include "shm/tail.h"
 
-#include <limits.h>
+#include <stdio.h>
 
 /* The quota of a backend, so that its failures leave room for those of others. */
 static struct log_quota *report_quota_of(struct str backend)
@@ -25,11 +25,90 @@ void report_backend(enum log_level level, const struct request *req, const char 
                   what, detail);
 }
 
-void report_stderr(enum log_level level, const struct request *req, struct str text,
-                   const char *advice)
+/* --- STDERR --- */
+
+#define OF_SCRIPT 100 /* messages of one script that are logged in ten seconds, and */
+#define OF_SITE   300 /* of all scripts of one site */
+#define NOISY     64  /* scripts, and sites, that are told apart */
+
+/* What a quota is for. One that has not been used for the longest time gives its place to another,
+ * and its count is logged then. Names differ within `of`, or share a quota. */
+struct report_noise {
+    unsigned hash;
+    uint64_t used;
+    char of[320]; /* "messages of /srv/x.php (tenant shop) on STDERR"; "": free */
+    struct log_quota quota;
+};
+
+static unsigned report_hash(const char *text)
 {
-    static struct log_quota seldom = {.most = 1}, often = {.most = UINT_MAX};
-    logline_write(req, level == LOG_WARN ? &seldom : &often, level,
+    unsigned hash = 5381;
+    for (; *text != '\0'; text++)
+        hash = hash * 33 + (unsigned char)*text;
+    return hash;
+}
+
+static struct log_quota *report_noise_quota(struct report_noise list[NOISY], unsigned most,
+                                            const char *of)
+{
+    static uint64_t uses;
+    unsigned hash = report_hash(of);
+    struct report_noise *oldest = &list[0], *found = NULL;
+    for (unsigned i = 0; i < NOISY && found == NULL; i++) {
+        if (list[i].hash == hash && strcmp(list[i].of, of) == 0)
+            found = &list[i];
+        else if (list[i].used < oldest->used)
+            oldest = &list[i];
+    }
+    if (found == NULL) {
+        found = oldest;
+        log_end_quota(&found->quota);
+        snprintf(found->of, sizeof found->of, "%s", of);
+        found->hash = hash;
+        found->quota.most = most;
+        found->quota.level = LOG_ERROR;
+        found->quota.of = found->of;
+    }
+    found->used = ++uses;
+    return &found->quota;
+}
+
+/* The end of a long name tells more than its beginning. */
+static struct str report_end_of(struct str name)
+{
+    return name.n > 120 ? str_skip(name, name.n - 120) : name;
+}
+
+/* False: the message is one too many, and counted. */
+static bool report_heeds(const struct request *req, const struct report_source *source)
+{
+    static struct report_noise scripts[NOISY], sites[NOISY];
+    char of[sizeof scripts->of];
+    struct str tenant = report_end_of(req->decision.tenant);
+    struct str site = tenant.n > 0            ? tenant
+                      : source->docroot.n > 0 ? source->docroot
+                                              : req->backend;
+    /* Tenants may share a script. */
+    snprintf(of, sizeof of, "messages of %.*s%s%.*s%s on STDERR",
+             STR_FMT(report_end_of(source->script)), tenant.n > 0 ? " (tenant " : "",
+             STR_FMT(tenant), tenant.n > 0 ? ")" : "");
+    if (!log_take(report_noise_quota(scripts, OF_SCRIPT, of)))
+        return false;
+    snprintf(of, sizeof of, "messages of %s %.*s on STDERR",
+             tenant.n > 0            ? "tenant"
+             : source->docroot.n > 0 ? "site"
+                                     : "backend",
+             STR_FMT(report_end_of(site)));
+    return log_take(report_noise_quota(sites, OF_SITE, of));
+}
+
+void report_stderr(enum log_level level, const struct request *req,
+                   const struct report_source *source, struct str text, const char *advice)
+{
+    static struct log_quota seldom = {.most = 1};
+    if (level < log_threshold() || (level != LOG_WARN && !report_heeds(req, source)))
+        return;
+    logline_write(req, level == LOG_WARN ? &seldom : NULL, level,
                   "stderr of backend '%.*s': %.*s%s%s", STR_FMT(req->backend), STR_FMT(text),
                   *advice != '\0' ? ": " : "", advice);
 }

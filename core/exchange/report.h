@@ -12,9 +12,15 @@
 void report_backend(enum log_level level, const struct request *req, const char *what,
                     const char *detail);
 /* Logs STDERR of the application; advice may be "". Of warnings one in ten seconds is logged, with
- * the number of the others. */
-void report_stderr(enum log_level level, const struct request *req, struct str text,
-                   const char *advice);
+ * the number of the others. Of one script (or path, where the application has no scripts), and of
+ * all scripts of a site, so many messages are logged in ten seconds; others are counted, and one
+ * line says their number. A site is a tenant, else a docroot, else a backend. */
+struct report_source {
+    struct str script;
+    struct str docroot; /* n 0: none */
+};
+void report_stderr(enum log_level level, const struct request *req,
+                   const struct report_source *source, struct str text, const char *advice);
 /* Logs the headers that no application gets, each name once in the life of the worker. */
 void report_dropped(const struct request *req);
 /* Writes the line in the access log: that of on_log, of log.format, or of the configured format. */

@@ -34,12 +34,17 @@ static enum log_level stderr_level(struct exchange *x, struct str line)
     }
 }
 
+static struct str stderr_whose(const struct exchange *x)
+{
+    const struct param *script = params_find(&x->params, STR("SCRIPT_FILENAME"));
+    return script != NULL ? script->value : x->req.uri.path;
+}
+
 /* Notes the message for `moongate status`. Scripts that clients make up share the entry of their
  * site, since they would take the place of all others. */
 static void stderr_note_recent(struct exchange *x, struct str line, enum log_level level)
 {
-    const struct param *script = params_find(&x->params, STR("SCRIPT_FILENAME"));
-    struct str whose = script != NULL ? script->value : x->req.uri.path;
+    struct str whose = stderr_whose(x);
     recent_message(level < LOG_ERROR && x->paths.docroot.n > 0 ? x->paths.docroot : whose, line,
                    x->generation->number);
 }
@@ -50,12 +55,15 @@ static void stderr_log(void *ctx, struct str line)
     struct exchange *x = to->x;
     enum log_level level = doctor_knows(line) ? stderr_level(x, line) : LOG_ERROR;
     const char *advice = "";
-    if (!to->advised && doctor_knows(line)) {
+    /* The advice takes looks at the disk: it is made where somebody reads it. */
+    bool read = level >= log_threshold() || x->req.trace != NULL;
+    if (read && !to->advised && doctor_knows(line)) {
         advice = doctor_script(&x->req, &x->params, x->paths.root, x->paths.docroot,
                                script_rule(x->generation->script, &x->req));
         to->advised = true;
     }
-    report_stderr(level, &x->req, line, advice);
+    const struct report_source source = {stderr_whose(x), x->paths.docroot};
+    report_stderr(level, &x->req, &source, line, advice);
     if (x->req.trace != NULL)
         account_stderr(x, *advice == '\0'
                               ? line
