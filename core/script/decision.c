@@ -710,6 +710,10 @@ bool script_decision(lua_State *L, int d, int a, int b, struct request *req,
         if (!r.refused)
             decision_finish(&r, a, b);
     }
+    /* A page for an error is of the tenant whose request has failed. Requests to a backend are of
+     * the tenant that their decision names, since its queue counts them. */
+    if (found.kind != DECISION_FASTCGI && found.tenant.n == 0)
+        found.tenant = req->decision.tenant;
     if (!r.refused) /* a refused decision leaves the request's earlier one in place */
         req->decision = found;
     return !r.refused;

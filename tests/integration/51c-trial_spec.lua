@@ -2,6 +2,7 @@
 -- its line, and whoever serves goes on.
 
 local http = require("tests.support.http")
+local json = require("moongate.base.json")
 local load = require("tests.support.load")
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
@@ -279,6 +280,33 @@ describe("a rule whose handler does not end", function()
       end
     end)
   end
+end)
+
+describe("the line about a worker that was killed for its script", function()
+  it("has method, URI, id, host, hook and rule, however long the URI is", function()
+    local s = server.start({ workers = 2, route = [[local r = require("moongate.router").new()
+      r:path("/shop/*", function() while true do end end)
+      return { control = false, script_timeout = 1.5, on_request = r,
+        log = { format = "json" } }]] })
+    finally(function() s:stop() end)
+    local client = http.open(s.address)
+    client:send({ method = "POST", path = "/shop/x?" .. ("long"):rep(1000), body = "a=b",
+      host = "shop.example" })
+    local line = s:wait_log("its script ran on after script_timeout")
+    client:close()
+    local parts = {
+      line:match("in (%l[%l_]+) %(.-%), rule (.-), for (%u+) (%S+), request (%x+), "
+        .. "host ([%w.]+); another one takes its place$"),
+    }
+    assert.equal(6, #parts, line)
+    local hook, rule, method, uri, id, host = unpack(parts)
+    assert.same({ "on_request", "POST", "shop.example" }, { hook, method, host })
+    assert.matches("route%.lua:2", rule)
+    assert.matches("/shop/%*", rule)
+    assert.matches("^/shop/x%?longlong[long]*%.%.%.$", uri)
+    -- The access log has a line for it, with the same id.
+    assert.equal(id, json.decode(s:wait_access('"status":502')).id)
+  end)
 end)
 
 describe("a page that crashes its worker", function()
