@@ -5,10 +5,9 @@
 -- again for what has come since.
 
 local core = require("moongate.core.commands")
-local json = require("moongate.base.json")
+local follow = require("moongate.cli.follow")
 local remote = require("moongate.cli.remote")
 local text = require("moongate.cli.printable")
-local units = require("moongate.base.units")
 
 local M = {
   usage = "tail [ROUTE.lua] [OPTIONS]",
@@ -28,8 +27,6 @@ the name of a host, or `*.example.com` for all below it.
   },
   min = 0, max = 0, route_at = 1,
 }
-
-local INTERVAL = 0.2 -- seconds between two questions
 
 --- Whether a request's host is the one asked for.
 local function is_host(wanted, host)
@@ -78,40 +75,11 @@ function M.text(line)
   return table.concat(parts, "  ")
 end
 
---- Prints what passes. Returns how many lines it was.
-local function show(lines, args, passes, most)
-  local count = 0
-  for raw in lines:gmatch("[^\n]+") do
-    local line = json.decode(raw)
-    if count < most and type(line) == "table" and passes(line) then
-      io.stdout:write(args.json and raw or M.text(line), "\n")
-      count = count + 1
-    end
-  end
-  io.stdout:flush()
-  return count
-end
-
---- What the options say of the end.
----@return number|nil count
----@return number|string seconds a problem where there is no count
-local function bounds(args)
-  local count = args.count and tonumber(args.count) or math.huge
-  if args.count and not args.count:match("^[1-9]%d*$") then
-    return nil, ("--count: '%s': expected a number from 1 on"):format(args.count)
-  end
-  local seconds = args.wait and units.duration(tonumber(args.wait) or args.wait) or math.huge
-  if args.wait and seconds == math.huge then
-    return nil, ("--wait: '%s': expected %s"):format(args.wait, units.DURATION)
-  end
-  return count, seconds
-end
-
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
   local passes, problem = M.filter(args)
-  local left, seconds = bounds(args)
+  local left, seconds = follow.bounds(args, math.huge, math.huge)
   if not passes or not left then
     return 2, problem or seconds
   end
@@ -121,17 +89,17 @@ function M.main(args)
     if status ~= 0 then
       return target == "/tail" and status or 1, failure
     end
-    if value.lost > 0 then
-      io.stderr:write(("%.0f lines came too fast, and are not shown\n"):format(value.lost))
-    end
-    left = left - show(value.lines, args, passes, left)
+    follow.say_lost(value.lost, "lines")
+    left = left - follow.print(value.lines, {
+      json = args.json, text = M.text, passes = passes, most = left,
+    })
     target = remote.target_of("/tail", { "at", ("%.0f"):format(value.at),
       "number", ("%.0f"):format(value.number) })
     if core.now() >= deadline then
       break
     end
     if value.lines == "" then
-      core.pause(INTERVAL)
+      core.pause(follow.INTERVAL)
     end
   end
   return 0

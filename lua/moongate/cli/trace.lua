@@ -5,10 +5,9 @@
 -- a command that is killed leaves nothing on.
 
 local core = require("moongate.core.commands")
-local json = require("moongate.base.json")
+local follow = require("moongate.cli.follow")
 local remote = require("moongate.cli.remote")
 local text = require("moongate.cli.printable")
-local units = require("moongate.base.units")
 
 local M = {
   usage = "trace [ROUTE.lua] [OPTIONS]",
@@ -33,7 +32,6 @@ like are hidden, unless --secrets is given.
   min = 0, max = 0, route_at = 1,
 }
 
-local INTERVAL = 0.2 -- seconds between two questions
 local MOST = 4096 -- bytes of a value
 
 -- The text ----------------------------------------------------------------------------------------
@@ -126,39 +124,11 @@ function M.text(r)
   if (r.left_out or 0) > 0 then
     out[#out + 1] = ("%.0f more lines were left out: there was no room for them"):format(r.left_out)
   end
+  out[#out + 1] = "" -- a blank line behind each
   return table.concat(out, "\n")
 end
 
 -- The command -------------------------------------------------------------------------------------
-
---- Prints what has come. Returns how many requests it was.
-local function show(lines, args)
-  local count = 0
-  for raw in lines:gmatch("[^\n]+") do
-    local request = json.decode(raw)
-    if type(request) == "table" then
-      io.stdout:write(args.json and raw or M.text(request), args.json and "\n" or "\n\n")
-      count = count + 1
-    end
-  end
-  io.stdout:flush()
-  return count
-end
-
---- What the options say of the end.
----@return number|nil count
----@return number|string seconds a problem where there is no count
-local function bounds(args)
-  local count = tonumber(args.count or "1")
-  if args.count and (not args.count:match("^[1-9]%d*$") or count > 1000) then
-    return nil, ("--count: '%s': expected a number from 1 to 1000"):format(args.count)
-  end
-  local time = args.wait and units.duration(tonumber(args.wait) or args.wait) or math.huge
-  if args.wait and time == math.huge then
-    return nil, ("--wait: '%s': expected %s"):format(args.wait, units.DURATION)
-  end
-  return count, time
-end
 
 --- The order, as the control listener takes it.
 local function query_of(args, count)
@@ -178,7 +148,7 @@ end
 
 --- Shows requests as they come.
 ---@return integer status, string|nil message
-local function follow(args, id, count, deadline)
+local function show(args, id, count, deadline)
   local target = remote.target_of("/trace", { "id", ("%.0f"):format(id) })
   local left, missed = count, 0
   while true do
@@ -186,25 +156,22 @@ local function follow(args, id, count, deadline)
     if status ~= 0 then
       return 1, problem
     end
-    left = left - show(value.requests, args)
-    if value.missed > missed then
-      io.stderr:write(("%.0f requests came too fast, and are not shown\n"):format(
-        value.missed - missed))
-      missed = value.missed
-    end
+    left = left - follow.print(value.requests, { json = args.json, text = M.text })
+    follow.say_lost(value.missed - missed, "requests")
+    missed = value.missed
     if left <= 0 then
       return 0
     elseif core.now() >= deadline then
       return 1, "no such request has ended in that time"
     end
-    core.pause(INTERVAL)
+    core.pause(follow.INTERVAL)
   end
 end
 
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
-  local count, time = bounds(args)
+  local count, time = follow.bounds(args, 1, 1000)
   if not count then
     return 2, time
   end
@@ -213,7 +180,7 @@ function M.main(args)
     return status, problem
   end
   io.stderr:write(("waiting for %s\n"):format(count == 1 and "a request" or count .. " requests"))
-  status, problem = follow(args, order.id, count, core.now() + time)
+  status, problem = show(args, order.id, count, core.now() + time)
   remote.order(args, "/trace", { "end", ("%.0f"):format(order.id) })
   return status, problem
 end
