@@ -1,6 +1,7 @@
 /* spans - see spans.h. */
 #include "http/spans.h"
 
+#include "base/json.h"
 #include "http/traceparent.h"
 
 #include <stdio.h>
@@ -10,15 +11,12 @@
 
 enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER = 2, SPAN_CLIENT = 3 }; /* of OTLP */
 
-/* The text that is being written; `full` is set when something did not fit. */
+/* The spans that are being written. */
 struct writer {
     const struct request *req;
-    char *out;
-    size_t size, used;
-    bool full;
+    struct json json;
     unsigned spans;
-    double total;    /* seconds of the request: no span begins before it or ends after it */
-    bool attributes; /* the span at hand has one */
+    double total; /* seconds of the request: no span begins before it or ends after it */
 };
 
 void spans_note(struct spans *s, const char *name, double from, double until, bool continues)
@@ -33,50 +31,33 @@ void spans_note(struct spans *s, const char *name, double from, double until, bo
         s->notes[s->count++] = (struct span_note){name, from, until};
 }
 
-/* --- text --- */
+/* --- members --- */
 
-static void spans_put(struct writer *w, struct str s)
+static void spans_text(struct writer *w, const char *name, struct str value)
 {
-    if (s.n > w->size - w->used) {
-        w->full = true;
-        return;
-    }
-    if (s.n > 0)
-        memcpy(w->out + w->used, s.p, s.n);
-    w->used += s.n;
+    json_name(&w->json, name);
+    json_text(&w->json, value, TEXT_MOST);
 }
 
-static void spans_put_number(struct writer *w, uint64_t value)
+/* An integer of 64 bits, which is a text in JSON of protobuf. */
+static void spans_integer(struct writer *w, const char *name, uint64_t value)
 {
     char digits[STR_U64_SIZE];
-    spans_put(w, (struct str){digits, str_from_u64(value, digits)});
-}
-
-/* A text of JSON in quotes. Bytes that are no character become U+FFFD. */
-static void spans_put_text(struct writer *w, struct str s)
-{
-    spans_put(w, STR("\""));
-    for (size_t i = 0; i < s.n && i < TEXT_MOST;) {
-        size_t shown = str_shown(s.p + i, s.n - i);
-        unsigned char c = (unsigned char)s.p[i];
-        char escape[8];
-        if (c == '"' || c == '\\' || (shown == 0 && c < 0x80)) {
-            int n = snprintf(escape, sizeof escape, "\\u%04x", c);
-            spans_put(w, (struct str){escape, (size_t)n});
-        } else {
-            spans_put(w, shown > 0 ? (struct str){s.p + i, shown} : STR("\\ufffd"));
-        }
-        i += shown > 0 ? shown : 1;
-    }
-    spans_put(w, STR("\""));
+    spans_text(w, name, (struct str){digits, str_from_u64(value, digits)});
 }
 
 static void spans_begin_attribute(struct writer *w, const char *key)
 {
-    spans_put(w, w->attributes ? STR(",{\"key\":\"") : STR("{\"key\":\""));
-    w->attributes = true;
-    spans_put(w, str_of(key));
-    spans_put(w, STR("\",\"value\":{"));
+    json_open(&w->json, '{');
+    spans_text(w, "key", str_of(key));
+    json_name(&w->json, "value");
+    json_open(&w->json, '{');
+}
+
+static void spans_end_attribute(struct writer *w)
+{
+    json_close(&w->json, '}');
+    json_close(&w->json, '}');
 }
 
 static void spans_attribute(struct writer *w, const char *key, struct str value)
@@ -84,67 +65,60 @@ static void spans_attribute(struct writer *w, const char *key, struct str value)
     if (value.n == 0)
         return;
     spans_begin_attribute(w, key);
-    spans_put(w, STR("\"stringValue\":"));
-    spans_put_text(w, value);
-    spans_put(w, STR("}}"));
+    spans_text(w, "stringValue", value);
+    spans_end_attribute(w);
 }
 
-/* An integer, which is a text in JSON of protobuf. */
 static void spans_attribute_number(struct writer *w, const char *key, uint64_t value)
 {
     spans_begin_attribute(w, key);
-    spans_put(w, STR("\"intValue\":\""));
-    spans_put_number(w, value);
-    spans_put(w, STR("\"}}"));
+    spans_integer(w, "intValue", value);
+    spans_end_attribute(w);
 }
 
 /* --- one span --- */
 
 /* Nanoseconds since 1970 of a time of the loop's clock, within the request. */
-static void spans_put_time(struct writer *w, const char *key, double at)
+static void spans_time(struct writer *w, const char *name, double at)
 {
     double since = at - w->req->began;
     since = since < 0 ? 0 : since > w->total ? w->total : since;
-    spans_put(w, STR(",\""));
-    spans_put(w, str_of(key));
-    spans_put(w, STR("\":\""));
-    spans_put_number(w, (uint64_t)(w->req->started * 1e9) + (uint64_t)(since * 1e9));
-    spans_put(w, STR("\""));
+    spans_integer(w, name, (uint64_t)(w->req->started * 1e9) + (uint64_t)(since * 1e9));
 }
 
 /* Writes a span up to its attributes. */
 static void spans_begin(struct writer *w, struct str id, struct str parent, struct str name,
                         enum span_kind kind, double from, double until)
 {
-    spans_put(w, w->spans++ > 0 ? STR(",{\"traceId\":\"") : STR("{\"traceId\":\""));
-    spans_put(w, traceparent_trace_id(w->req->traceparent));
-    spans_put(w, STR("\",\"spanId\":\""));
-    spans_put(w, id);
-    if (parent.n > 0) {
-        spans_put(w, STR("\",\"parentSpanId\":\""));
-        spans_put(w, parent);
-    }
-    spans_put(w, STR("\",\"name\":"));
-    spans_put_text(w, name);
-    spans_put(w, STR(",\"kind\":"));
-    spans_put_number(w, kind);
-    spans_put_time(w, "startTimeUnixNano", from);
-    spans_put_time(w, "endTimeUnixNano", until > from ? until : from);
-    spans_put(w, STR(",\"attributes\":["));
-    w->attributes = false;
+    w->spans++;
+    json_open(&w->json, '{');
+    spans_text(w, "traceId", traceparent_trace_id(w->req->traceparent));
+    spans_text(w, "spanId", id);
+    if (parent.n > 0)
+        spans_text(w, "parentSpanId", parent);
+    spans_text(w, "name", name);
+    json_name(&w->json, "kind");
+    json_number(&w->json, kind);
+    spans_time(w, "startTimeUnixNano", from);
+    spans_time(w, "endTimeUnixNano", until > from ? until : from);
+    json_name(&w->json, "attributes");
+    json_open(&w->json, '[');
 }
 
 /* error: STR_NONE where nothing has failed. */
 static void spans_end(struct writer *w, bool failed, struct str error)
 {
-    spans_put(w, STR("],\"status\":{"));
-    if (failed)
-        spans_put(w, STR("\"code\":2"));
-    if (failed && error.n > 0) {
-        spans_put(w, STR(",\"message\":"));
-        spans_put_text(w, error);
+    json_close(&w->json, ']');
+    json_name(&w->json, "status");
+    json_open(&w->json, '{');
+    if (failed) {
+        json_name(&w->json, "code");
+        json_number(&w->json, 2);
     }
-    spans_put(w, STR("}}"));
+    if (failed && error.n > 0)
+        spans_text(w, "message", error);
+    json_close(&w->json, '}');
+    json_close(&w->json, '}');
 }
 
 /* The id of a span that no other part of the server knows: random, as the request's id is. */
@@ -307,10 +281,11 @@ static void spans_attempt(struct writer *w, struct str parent, const struct atte
 
 size_t spans_json(const struct request *req, double now, char *out, size_t size, unsigned *count)
 {
-    struct writer w = {.req = req, .out = out, .size = size};
+    struct writer w = {.req = req};
     const struct traceparent *t = req->traceparent;
     const struct spans *s = t->spans;
     struct str id = traceparent_span_id(t->own);
+    json_init(&w.json, out, size);
     w.total = now - req->began > req->duration ? now - req->began : req->duration;
     spans_request(&w, id);
     for (unsigned i = 0; i < s->count; i++)
@@ -323,5 +298,5 @@ size_t spans_json(const struct request *req, double now, char *out, size_t size,
     if (s->send_from > 0)
         spans_part(&w, id, "send", s->send_from, req->began + w.total, NULL);
     *count = w.spans;
-    return w.full ? 0 : w.used;
+    return w.json.full ? 0 : w.json.used;
 }

@@ -181,11 +181,7 @@ void trace_put(const struct trace_record *record, size_t size)
 
 /* --- for the control listener --- */
 
-static uint64_t trace_id(unsigned order, uint32_t serial)
-{
-    return (uint64_t)serial * TRACE_ORDERS + order;
-}
-
+/* The id of an order is its serial number times TRACE_ORDERS, and its place. */
 static struct trace_order *trace_of(uint64_t id)
 {
     struct trace_order *o = trace != NULL ? &trace->order[id % TRACE_ORDERS] : NULL;
@@ -231,7 +227,7 @@ uint64_t trace_order(const struct trace_filter *filter, unsigned count, double n
         }
         __atomic_store_n(&o->left, count, __ATOMIC_RELEASE);
         trace_settle();
-        return trace_id(i, serial);
+        return (uint64_t)serial * TRACE_ORDERS + i;
     }
     return 0;
 }
