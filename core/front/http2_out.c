@@ -180,11 +180,6 @@ int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
 
 /* --- writing --- */
 
-static double http2_out_now(const struct http2 *h)
-{
-    return loop_now(http2_loop(h));
-}
-
 /* Follows every write: send_timeout runs from the last byte that the socket took. */
 static void http2_out_wrote(struct http2 *h, ssize_t n, size_t size)
 {
@@ -196,7 +191,7 @@ static void http2_out_wrote(struct http2 *h, ssize_t n, size_t size)
     if (!blocked)
         h->write_by = 0;
     else if (n > 0 || !h->blocked)
-        h->write_by = http2_out_now(h) + http2_limits(h)->send_timeout;
+        h->write_by = loop_now(http2_loop(h)) + http2_limits(h)->send_timeout;
     h->blocked = blocked;
 }
 

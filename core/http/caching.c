@@ -96,12 +96,6 @@ static bool caching_has_ttl(int status)
            status == 410;
 }
 
-/* True for statuses that may be kept without any word about it (RFC 9110 §15.1). */
-static bool caching_is_heuristic(int status)
-{
-    return status != 302 && status != 307;
-}
-
 static time_t caching_date(const struct headers *headers, struct str name, time_t now)
 {
     const struct header *header = headers_get(headers, name);
@@ -131,7 +125,8 @@ static double caching_lifetime(const struct response *res, const struct caching_
         return expires != DATE_NONE && expires > date ? (double)(expires - date) : 0;
     }
     time_t modified = caching_date(h, STR("Last-Modified"), now);
-    if (modified == DATE_NONE || !caching_is_heuristic(res->status))
+    /* A 302 and a 307 are not kept without a word about it (RFC 9110 §15.1). */
+    if (modified == DATE_NONE || res->status == 302 || res->status == 307)
         return -1;
     double lifetime = modified < date ? (double)(date - modified) * HEURISTIC_PART : 0;
     return lifetime < HEURISTIC_MOST ? lifetime : HEURISTIC_MOST;
