@@ -151,7 +151,7 @@ links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/scripts = shm/scripts base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front exchange/filter base/str
-links_tls = tls/store tls/server tls/connection tls/certificate tls/error shm/tickets
+links_tls = tls/store tls/server tls/connection tls/asked tls/certificate tls/pem tls/error shm/tickets
 links_front/listener = front/listener base/addr base/log base/writer base/date \
                        base/loop base/input shm/metrics shm/lock base/str $(links_tls)
 links_process/bind = process/bind base/addr base/str

@@ -36,6 +36,7 @@ local function call(settings, name)
     headers = { ["Content-Length"] = "200000000" },
   })
   local args = {
+    on_certificate = { "shop.example" },
     on_params = { request, { HTTP_X_INTERNAL = "1" } },
     on_balance = { request, servers.new(1, 1), 1 },
     on_response = { request, { status = 200, headers = { ["X-Login"] = "required" } } },
@@ -51,8 +52,8 @@ end
 
 -- In the order in which they are called.
 local HOOKS = {
-  "on_start", "on_request", "on_params", "on_balance", "on_response", "on_error", "on_stderr",
-  "on_log", "on_stop",
+  "on_start", "on_certificate", "on_request", "on_params", "on_balance", "on_response", "on_error",
+  "on_stderr", "on_log", "on_stop",
 }
 
 -- What a hook may return, but nil.

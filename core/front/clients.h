@@ -209,6 +209,10 @@ static inline struct tls *client_tls(const struct client *c)
 {
     return c->endpoint->transport == &transport_tls_ops ? (struct tls *)(c + 1) : NULL;
 }
+static inline struct client *client_of_tls(struct tls *t)
+{
+    return (struct client *)t - 1;
+}
 /* True before the first byte of a request can come: a PROXY header is missing, or the handshake of
  * TLS is not over. The time for that is limits.header_timeout. */
 static inline bool client_is_opening(const struct client *c)

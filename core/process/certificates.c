@@ -1,6 +1,7 @@
 /* certificates - see certificates.h. */
 #include "process/certificates.h"
 
+#include "tls/pem.h"
 #include "tls/store.h"
 
 #include <dirent.h>
@@ -14,73 +15,6 @@
 #include <unistd.h>
 
 static char message[1024];
-
-/* --- reading --- */
-
-/* True for the label of a block that may go to workers (RFC 7468 sections 5, 10 and 11, and the
- * forms of keys before it). */
-static bool certificates_may_pass(struct str label)
-{
-    static const char *const labels[] = {
-        "CERTIFICATE",           "TRUSTED CERTIFICATE", "X509 CERTIFICATE", "PRIVATE KEY",
-        "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY",     "EC PRIVATE KEY"};
-    for (unsigned i = 0; i < sizeof labels / sizeof *labels; i++)
-        if (str_eq(label, str_of(labels[i])))
-            return true;
-    return false;
-}
-
-/* Moves the blocks of PEM that may pass to the beginning of the text. Returns their bytes. */
-static size_t certificates_filter(char *text, size_t size)
-{
-    struct str rest = {text, size}, line;
-    const char *begin = NULL;
-    size_t kept = 0;
-    while ((line = str_cut(&rest, '\n')).p != NULL) {
-        const char *end = rest.p != NULL ? rest.p : text + size;
-        struct str trimmed = line;
-        if (trimmed.n > 0 && trimmed.p[trimmed.n - 1] == '\r')
-            trimmed.n--;
-        if (str_starts(trimmed, STR("-----BEGIN ")) && str_ends(trimmed, STR("-----")) &&
-            trimmed.n > 16) {
-            struct str label = {trimmed.p + 11, trimmed.n - 16};
-            begin = certificates_may_pass(label) ? line.p : NULL;
-        } else if (begin != NULL && str_starts(trimmed, STR("-----END "))) {
-            size_t n = (size_t)(end - begin);
-            memmove(text + kept, begin, n);
-            kept += n;
-            begin = NULL;
-        }
-    }
-    return kept;
-}
-
-/* Reads a regular file whole. NULL: it is filled; else what is wrong. */
-static const char *certificates_read(const char *path, char *text, size_t *size)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return strerror(errno);
-    const char *bad = NULL;
-    *size = 0;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-        bad = "it is no regular file";
-    while (bad == NULL && *size < CERTIFICATE_BYTES) {
-        ssize_t n = read(fd, text + *size, CERTIFICATE_BYTES - *size);
-        if (n < 0 && errno != EINTR)
-            bad = strerror(errno);
-        if (n == 0)
-            break;
-        *size += n > 0 ? (size_t)n : 0;
-    }
-    close(fd);
-    if (bad == NULL && *size == CERTIFICATE_BYTES)
-        bad = "it is too large for a certificate or a key";
-    if (bad == NULL && (*size = certificates_filter(text, *size)) == 0)
-        bad = "there is no certificate and no private key in PEM in it";
-    return bad;
-}
 
 /* --- writing --- */
 
@@ -99,12 +33,12 @@ static bool certificates_write(int out, const char *bytes, size_t size)
  * error. */
 static const char *certificates_add(int out, const struct plan_tls *line, int files)
 {
-    static char text[2][CERTIFICATE_BYTES];
+    static char text[2][PEM_BYTES];
     char head[2 * TLS_NAME + 128];
     size_t sizes[2] = {0, 0};
     const char *names[2] = {line->first, line->second}, *bad = NULL;
     for (int i = 0; i < files && bad == NULL; i++) {
-        bad = certificates_read(names[i], text[i], &sizes[i]);
+        bad = pem_read(names[i], text[i], &sizes[i]);
         if (bad != NULL)
             snprintf(message, sizeof message, "tls: %.600s can't be used: %s", names[i], bad);
     }
@@ -172,10 +106,12 @@ static const char *certificates_add_folder(int out, const struct plan_tls *line,
     return NULL;
 }
 
-static bool certificates_has_pair(const struct plan *plan, unsigned number)
+/* Whether there are certificates beside those of folders: pairs, or those of a script. */
+static bool certificates_has_others(const struct plan *plan, unsigned number)
 {
     for (unsigned i = 0; i < plan->tls_count; i++)
-        if (plan->tls[i].number == number && strcmp(plan->tls[i].key, "pair") == 0)
+        if (plan->tls[i].number == number &&
+            (strcmp(plan->tls[i].key, "pair") == 0 || strcmp(plan->tls[i].key, "hook") == 0))
             return true;
     return false;
 }
@@ -190,7 +126,7 @@ static const char *certificates_add_line(int out, const struct plan *plan,
                                 : strcmp(line->key, "client_ca") == 0 ? 1
                                                                       : 0);
     const char *err = certificates_add_folder(out, line, &found);
-    if (err != NULL || found || certificates_has_pair(plan, line->number))
+    if (err != NULL || found || certificates_has_others(plan, line->number))
         return err;
     snprintf(message, sizeof message,
              "tls: folder %.600s: there is no NAME/fullchain.pem with a NAME/privkey.pem that can "

@@ -6,6 +6,7 @@
 #include "exchange/cached.h"
 #include "exchange/control.h"
 #include "exchange/exchange.h"
+#include "front/certify.h"
 #include "front/clients.h"
 #include "front/handover.h"
 #include "front/protocol.h"
@@ -646,6 +647,7 @@ static const char *worker_start(struct worker *w, const struct worker_config *co
         return "no event loop: epoll is not available";
     loop_init(&w->loop, ev);
     clients_init(&w->clients, &w->loop, &w->generation);
+    certify_use(&w->clients);
     script_shared_use(config->shared);
     cached_use(config->cache, config->index, &w->loop);
     backends_init(&w->backends, &w->loop, config->ledger, config->index);
@@ -700,6 +702,7 @@ static void worker_clean_up(struct worker *w)
     backends_fini(&w->backends);
     cached_end();
     script_shared_close();
+    certify_end();
     if (w->loop.ev != NULL) {
         loop_fini(&w->loop);
         ev_loop_destroy(w->loop.ev);

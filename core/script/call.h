@@ -13,6 +13,7 @@ struct script_task;
 
 enum script_hook {
     HOOK_START,
+    HOOK_CERTIFICATE,
     HOOK_REQUEST,
     HOOK_PARAMS,
     HOOK_BALANCE,

@@ -18,8 +18,8 @@
 #define LINE_MOST 8192 /* bytes of a line for the access log */
 
 const char *const script_hook_names[HOOK_COUNT] = {
-    "on_start", "on_request", "on_params", "on_balance", "on_response",
-    "on_error", "on_stderr",  "on_log",    "on_stop",
+    "on_start",    "on_certificate", "on_request", "on_params", "on_balance",
+    "on_response", "on_error",       "on_stderr",  "on_log",    "on_stop",
 };
 
 /* --- which there are --- */
@@ -144,6 +144,11 @@ static struct script_cause hooks_cause(const struct script *s, enum script_hook 
                                  .source = s->hooks->sources[hook],
                                  .req = req,
                                  .kind = SCRIPT_KIND_OF(hook)};
+}
+
+struct script_cause script_hook_cause(const struct script *s, enum script_hook hook)
+{
+    return hooks_cause(s, hook, NULL);
 }
 
 /* --- on_start, on_stop --- */

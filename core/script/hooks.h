@@ -1,5 +1,5 @@
 /*
- * hooks - the hooks of a route, one function each.
+ * hooks - the hooks of a route, one function each; on_certificate is in script/certificate.h.
  *
  * Hooks run in coroutines, which are reused. An error in a hook is logged with its traceback and
  * returned as SCRIPT_FAILED, so it never unwinds into the event loop.
@@ -8,9 +8,8 @@
 #define MG_SCRIPT_HOOKS_H
 
 #include "script/call.h"
+#include "script/door.h"
 #include "shm/metrics.h"
-
-struct script_cause;
 
 extern const char *const script_hook_names[HOOK_COUNT];
 
@@ -19,6 +18,9 @@ void script_hooks_new(struct script *s);
 void script_hooks_free(struct script *s);
 /* The hook's reference in the registry. script/balance.c runs on_balance by it. */
 int script_hook_function(const struct script *s, enum script_hook hook);
+
+/* The hook as messages name it, where it runs for no request. */
+struct script_cause script_hook_cause(const struct script *s, enum script_hook hook);
 
 bool script_has(const struct script *s, enum script_hook hook);
 /* True when a site of the route has pages for errors: on_error is called with kind "refused", too,

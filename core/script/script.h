@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "script/balance.h"
 #include "script/box.h"
+#include "script/certificate.h"
 #include "script/control.h"
 #include "script/door.h"
 #include "script/hooks.h"

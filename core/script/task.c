@@ -19,8 +19,8 @@ static struct {
 static const char *task_obstacle(lua_State *L)
 {
     if (current.co == NULL)
-        return "this hook can't wait: only on_start, on_request, on_error, timers and what "
-               "moongate.spawn runs may";
+        return "this hook can't wait: only on_start, on_certificate, on_request, on_error, timers "
+               "and what moongate.spawn runs may";
     if (current.co != L)
         return "a coroutine of the script's own can't wait for the server: call this from the hook "
                "itself, or use moongate.spawn";

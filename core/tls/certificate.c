@@ -148,8 +148,8 @@ struct certificate *certificate_new(struct str cert, struct str key, const char 
         abort();
     c->users = 1;
     ERR_clear_error();
-    *err = cert.n > CERTIFICATE_BYTES || key.n > CERTIFICATE_BYTES
-               ? tls_error("%.*s: larger than %u bytes", SOURCE_SHOWN, source, CERTIFICATE_BYTES)
+    *err = cert.n > PEM_BYTES || key.n > PEM_BYTES
+               ? tls_error("%.*s: larger than %u bytes", SOURCE_SHOWN, source, PEM_BYTES)
                : certificate_read(c, cert, source);
     if (*err == NULL)
         *err = certificate_read_key(c, key, key_source);

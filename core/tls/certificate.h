@@ -9,15 +9,15 @@
 #define MG_TLS_CERTIFICATE_H
 
 #include "base/str.h"
+#include "tls/pem.h"
 
 struct evp_pkey_st;
 struct stack_st_X509;
 struct x509_st;
 
 enum {
-    CERTIFICATE_NAMES = 256,      /* names of one certificate; further ones are not served */
-    CERTIFICATE_CHAIN = 10,       /* certificates of issuers */
-    CERTIFICATE_BYTES = 1u << 20, /* of one file */
+    CERTIFICATE_NAMES = 256, /* names of one certificate; further ones are not served */
+    CERTIFICATE_CHAIN = 10,  /* certificates of issuers */
 };
 
 struct certificate {

@@ -1,6 +1,7 @@
 /* connection - see connection.h. */
 #include "tls/connection.h"
 
+#include "tls/asked.h"
 #include "tls/error.h"
 
 #include <errno.h>
@@ -22,6 +23,11 @@
  * again and again, and reads none of the refusals, has its connection broken off. */
 #define HELD_MAX (2 * OUT_SIZE)
 #define TURN     0.005 /* seconds of handshakes in one turn of the loop */
+/* Bytes that a client may send while a script is asked: none, by the protocol, but an alert. */
+#define AHEAD_MAX 4096
+/* Alerts (RFC 8446 section 6.2) */
+#define ALERT_MISSING_EXTENSION 109
+#define ALERT_UNRECOGNIZED_NAME 112
 
 /* The buffers of the process. `in` is what OpenSSL has not taken of the read under way. */
 static struct {
@@ -173,8 +179,20 @@ void tls_init(struct tls *t, struct tls_server *server, int fd, bool before)
     *t = (struct tls){.server = tls_server_hold(server), .fd = fd, .before = before};
 }
 
+/* The answer of a script is not needed any more. */
+static void tls_forget_asked(struct tls *t)
+{
+    if (t->asked == NULL)
+        return;
+    SSL_set_app_data(t->ssl, NULL);
+    asked_leave(t->asked);
+    free(t->asked);
+    t->asked = NULL;
+}
+
 void tls_fini(struct tls *t)
 {
+    tls_forget_asked(t);
     SSL_free(t->ssl);
     free(t->held);
     free(t->early);
@@ -221,6 +239,11 @@ void tls_begin_turn(void)
     now.spent = 0;
 }
 
+bool tls_turn_is_over(void)
+{
+    return now.spent > TURN;
+}
+
 const char *tls_failure(void)
 {
     return now.failure != NULL ? now.failure : "";
@@ -242,14 +265,80 @@ static ssize_t tls_fail(struct tls *t)
     return -1;
 }
 
+/* Refuses a client for whose name there is no certificate, by an alert of this program's own:
+ * OpenSSL would call it an internal error. Neither side has keys yet, so the alert is sent as it
+ * is. */
+static int tls_refuse(struct tls *t)
+{
+    bool named = tls_asked_name(t) != NULL;
+    const char record[] = {
+        21, 3, 3, 0, 2, 2, named ? ALERT_UNRECOGNIZED_NAME : ALERT_MISSING_EXTENSION};
+    ERR_clear_error();
+    memcpy(now.out + now.out_used, record, sizeof record);
+    now.out_used += sizeof record;
+    tls_fail(t);
+    now.failure = named ? "there is no certificate for the name" : "the client has sent no name";
+    return -1;
+}
+
+/* Keeps bytes that came too soon: those of the read under way, and others behind them. */
+static void tls_keep_early(struct tls *t)
+{
+    if (now.in.n == 0)
+        return;
+    char *bytes = malloc(now.in.n + t->early_size);
+    if (bytes == NULL)
+        abort();
+    memcpy(bytes, now.in.p, now.in.n);
+    if (t->early_size > 0)
+        memcpy(bytes + now.in.n, t->early, t->early_size);
+    free(t->early);
+    t->early = bytes;
+    t->early_size += now.in.n;
+    now.in.n = 0;
+}
+
+/* OpenSSL needs the certificate of the name that the client has sent. True: there is an answer, and
+ * the handshake goes on. */
+static bool tls_ask(struct tls *t)
+{
+    const char *name = tls_asked_name(t);
+    if (t->asked != NULL || name == NULL)
+        return false;
+    t->asked = calloc(1, sizeof *t->asked);
+    if (t->asked == NULL)
+        abort();
+    t->asked->tls = t;
+    SSL_set_app_data(t->ssl, t->asked);
+    return asked_begin(t->asked, name);
+}
+
+/* Calls OpenSSL, which may stop for a certificate. Returns its SSL_ERROR. */
+static int tls_step(struct tls *t)
+{
+    int done, why;
+    do {
+        ERR_clear_error();
+        done = SSL_do_handshake(t->ssl);
+        why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, done);
+    } while (why == SSL_ERROR_WANT_X509_LOOKUP && tls_ask(t));
+    return why;
+}
+
 /* Goes on with the handshake. Returns 1: it is over; -1 and errno. */
 static int tls_shake(struct tls *t)
 {
     double from = tls_clock();
-    ERR_clear_error();
-    int done = SSL_do_handshake(t->ssl);
-    int why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, done);
+    int why = tls_step(t);
     now.spent += tls_clock() - from;
+    if (why == SSL_ERROR_WANT_X509_LOOKUP) {
+        if (t->asked == NULL || t->asked->answered)
+            return tls_refuse(t);
+        tls_keep_early(t);
+        errno = EAGAIN;
+        return -1;
+    }
+    tls_forget_asked(t);
     if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ)
         return (int)tls_fail(t);
     tls_write_out(t, false);
@@ -258,9 +347,9 @@ static int tls_shake(struct tls *t)
         return -1;
     }
     errno = EAGAIN;
-    if (done == 1)
+    if (why == SSL_ERROR_NONE)
         t->state = TLS_OPEN;
-    return done == 1 ? 1 : -1;
+    return why == SSL_ERROR_NONE ? 1 : -1;
 }
 
 /* --- reading --- */
@@ -338,6 +427,28 @@ void tls_begin(struct tls *t, const char *bytes, size_t n)
     t->early_size = n;
 }
 
+/* Reads while a script is asked: a client that leaves is noticed. */
+static ssize_t tls_read_ahead(struct tls *t)
+{
+    ssize_t n = read(t->fd, now.in_bytes, AHEAD_MAX);
+    if (n <= 0)
+        return n;
+    if (t->early_size + (size_t)n > AHEAD_MAX) {
+        tls_break(t);
+        now.failure = "the client sends without waiting for the handshake";
+        errno = EPROTO;
+        return -1;
+    }
+    char *bytes = realloc(t->early, t->early_size + (size_t)n);
+    if (bytes == NULL)
+        abort();
+    memcpy(bytes + t->early_size, now.in_bytes, (size_t)n);
+    t->early = bytes;
+    t->early_size += (size_t)n;
+    errno = EAGAIN;
+    return -1;
+}
+
 ssize_t tls_read(struct tls *t, char *out, size_t size)
 {
     if (t->before || t->state == TLS_CLEAR)
@@ -348,16 +459,22 @@ ssize_t tls_read(struct tls *t, char *out, size_t size)
     }
     if (t->ended)
         return 0;
-    if (t->state == TLS_OPENING && now.spent > TURN) { /* the socket's event comes again */
-        errno = EAGAIN;
+    if (t->asked != NULL && !t->asked->answered)
+        return tls_read_ahead(t);
+    bool answered = t->asked != NULL;
+    if (t->state == TLS_OPENING && tls_turn_is_over() && !answered && t->early == NULL) {
+        errno = EAGAIN; /* the socket's event comes again */
         return -1;
     }
     /* a part of a record may wait in OpenSSL, and is decrypted with what comes */
     size_t room = size - TLS_RECORD - OVERHEAD;
-    ssize_t n = tls_receive(t, now.in_bytes, room < IN_SIZE ? room : IN_SIZE);
-    if (n <= 0)
-        return n;
-    if (tls_is_clear(t, now.in_bytes[0])) {
+    ssize_t n = 0;
+    if (!answered || t->early != NULL) {
+        n = tls_receive(t, now.in_bytes, room < IN_SIZE ? room : IN_SIZE);
+        if (n <= 0)
+            return n;
+    }
+    if (!answered && tls_is_clear(t, now.in_bytes[0])) {
         t->state = TLS_CLEAR;
         memcpy(out, now.in_bytes, (size_t)n);
         return n;

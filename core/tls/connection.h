@@ -15,6 +15,10 @@
  * reported as written. The caller gives the same bytes again when there is room, as with any
  * socket, and they are reported when their records have left.
  *
+ * Where a script has the certificate of the name that a client asks for (tls/asked), the handshake
+ * stops until the answer is there. Bytes of the client are read meanwhile, so that its end is
+ * noticed.
+ *
  * The SSL object is made when the first byte comes, so a connection that says nothing costs none.
  */
 #ifndef MG_TLS_CONNECTION_H
@@ -26,6 +30,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+struct asked_wait;
 struct ssl_st;
 
 enum tls_state {
@@ -48,9 +53,11 @@ struct tls {
     struct ssl_st *ssl; /* NULL: no byte has come */
     char *held;         /* ciphertext from held_at on; NULL: none */
     size_t held_at, held_size;
-    size_t owed;           /* plain bytes of it */
-    struct tls_peer *peer; /* NULL: not asked for yet, or there is none */
-    char *early;           /* what came behind a PROXY header; NULL: nothing that is not read yet */
+    size_t owed;              /* plain bytes of it */
+    struct tls_peer *peer;    /* NULL: not asked for yet, or there is none */
+    struct asked_wait *asked; /* the certificate that a script is asked for; NULL: none */
+    char *early; /* what was read too soon: behind a PROXY header, while a script is asked; NULL:
+                    nothing that is not read yet */
     size_t early_size;
     int fd;        /* the caller's */
     uint8_t state; /* enum tls_state */
@@ -123,5 +130,7 @@ const struct tls_peer *tls_peer(struct tls *t);
 /* Called when the loop wakes: handshakes of a turn take TLS_TURN seconds at most, and the others
  * the next turn, so that a flood of handshakes does not hold up requests. */
 void tls_begin_turn(void);
+/* True when this turn has had its share of handshakes. */
+bool tls_turn_is_over(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* server - see server.h. */
 #include "tls/server.h"
 
+#include "tls/asked.h"
 #include "tls/error.h"
 
 #include <openssl/core_names.h>
@@ -64,15 +65,37 @@ const struct tls_name *tls_server_find(const struct tls_server *s, const char *n
 
 /* --- what a client hello chooses --- */
 
-/* Takes the certificates of the name that the client asks for. Without a name, or with an unknown
- * one, those of the context stay: a client that does not accept them says so. */
+/* The certificates of the context serve where a client has sent no name, or one that nobody knows:
+ * a client that does not accept them says so. Without any OpenSSL stops, for ever: tls/connection
+ * breaks off the handshake. */
+static int server_use_default(const struct tls_server *s)
+{
+    return s->certificate_count > 0 ? 1 : -1;
+}
+
+/* Takes the certificate that a script has given for the name. -1: it is not asked yet. */
+static int server_use_asked(const struct tls_server *s, SSL *ssl)
+{
+    const struct asked_wait *w = SSL_get_app_data(ssl);
+    if (w == NULL || !w->answered)
+        return -1;
+    const struct certificate *c = w->certificate;
+    if (c == NULL)
+        return server_use_default(s);
+    SSL_certs_clear(ssl);
+    return SSL_use_cert_and_key(ssl, c->leaf, c->key, c->chain, 1) == 1;
+}
+
+/* Takes the certificates of the name that the client asks for. */
 static int server_on_certificate(SSL *ssl, void *ctx)
 {
     const struct tls_server *s = ctx;
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     unsigned count = 0;
     const struct tls_name *found = name != NULL ? tls_server_find(s, name, &count) : NULL;
-    if (found == NULL || found->certificate == s->certificates[0])
+    if (found == NULL)
+        return name != NULL && s->asks ? server_use_asked(s, ssl) : server_use_default(s);
+    if (found->certificate == s->certificates[0])
         return 1;
     SSL_certs_clear(ssl);
     for (unsigned i = 0; i < count; i++) {
@@ -228,6 +251,7 @@ struct tls_server *tls_server_new(const struct tls_settings *settings, const cha
                              .tickets = settings->tickets,
                              .verify = settings->verify,
                              .http2 = settings->http2,
+                             .asks = settings->asks,
                              .users = 1};
     SSL_CTX_set_app_data(ctx, s);
     server_set_options(ctx, settings);
@@ -271,6 +295,21 @@ static const char *server_try(SSL *trial, const struct certificate *c)
     return tls_error("%.300s: %s", c->source, tls_error_reason());
 }
 
+const char *tls_server_refusal(const struct certificate *c)
+{
+    static SSL *trial;
+    if (trial == NULL) {
+        SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+        trial = ctx != NULL ? SSL_new(ctx) : NULL;
+        SSL_CTX_free(ctx);
+        if (trial == NULL)
+            abort();
+    }
+    const char *err = server_try(trial, c);
+    SSL_certs_clear(trial);
+    return err;
+}
+
 /* The certificates of the context: the first one, and those for the same name with another kind of
  * key. */
 static void server_set_default(struct tls_server *s)
@@ -291,7 +330,7 @@ static void server_set_default(struct tls_server *s)
 const char *tls_server_use(struct tls_server *s, struct certificate *const *list, unsigned count)
 {
     if (count == 0)
-        return "there is no certificate";
+        return s->asks ? NULL : "there is no certificate";
     s->certificates = calloc(count, sizeof *s->certificates);
     SSL *trial = SSL_new(s->ctx);
     if (s->certificates == NULL || trial == NULL)

@@ -6,6 +6,10 @@
  *                --names, sorted-> certificate, certificate, ...    by the name that a client asks
  * for
  *
+ * A name that none of its certificates has may be one that a script has a certificate for: OpenSSL
+ * then stops in the handshake (SSL_ERROR_WANT_X509_LOOKUP) until tls/connection has the answer,
+ * which it notes as the SSL object's app data, a struct asked_wait.
+ *
  * A server is made of a generation's settings (tls/store) and does not change; a renewed
  * certificate makes another one. Connections hold the server with which they began.
  */
@@ -31,6 +35,7 @@ struct tls_settings {
     bool tls12, tls13;
     const char *ciphers; /* as OpenSSL names them, ':' between them; NULL: TLS_CIPHERS */
     bool http2;          /* ALPN offers h2 */
+    bool asks;           /* a script has certificates for further names (tls/asked) */
     enum tls_verify verify;
     struct str client_ca; /* certificates of authorities in PEM; n = 0: none */
     const char *client_ca_source;
@@ -46,12 +51,13 @@ struct tls_name {
 struct tls_server {
     struct ssl_ctx_st *ctx;
     const struct tickets *tickets;
-    struct certificate **certificates; /* the first is the default */
+    struct certificate **certificates; /* the first is the default; with `asks` there may be none */
     unsigned certificate_count;
     struct tls_name *names; /* sorted by name, then by order */
     unsigned name_count;
     enum tls_verify verify;
     bool http2; /* ALPN offers h2 */
+    bool asks;
     unsigned users;
 };
 
@@ -59,10 +65,14 @@ struct tls_server {
  * texts are the caller's. */
 struct tls_server *tls_server_new(const struct tls_settings *settings, const char **err);
 /* Adds certificates, which the server holds, and ends the making. NULL, or the error: there is
- * none, or OpenSSL does not take one (its key is too small for its security level). */
+ * none, and no script has any, or OpenSSL does not take one (its key is too small for its security
+ * level). */
 const char *tls_server_use(struct tls_server *s, struct certificate *const *list, unsigned count);
 struct tls_server *tls_server_hold(struct tls_server *s);
 void tls_server_drop(struct tls_server *s);
+
+/* Whether OpenSSL takes a certificate that a script has given. NULL, or why not. */
+const char *tls_server_refusal(const struct certificate *c);
 
 /* The certificates for a name: *count of them, which differ in their kinds of keys. NULL: there is
  * none. The exact name comes before a wildcard (RFC 9525 section 6.3: one label). */

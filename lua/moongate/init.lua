@@ -58,7 +58,8 @@ end
 
 -- What waits is in core/script/timer.c; each function says there what it takes.
 
---- Waits, while others go on. In on_start, on_request, on_error, timers and what spawn runs.
+--- Waits, while others go on. In on_start, on_certificate, on_request, on_error, timers and what
+--- spawn runs.
 ---@type fun(seconds: number)
 M.sleep = has_core and core.sleep or nil
 

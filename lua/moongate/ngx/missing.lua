@@ -16,6 +16,7 @@ local NO_BODY = "a hook does not read or change the body piece by piece: req:bod
 local NO_CHANGE = "a request is not changed: "
 local NO_SUB = "there are no subrequests: moongate.fastcgi asks a backend, moongate.http a server"
 local TLS = "a proxy in front ends TLS; see docs/behind-a-proxy.md"
+local HTTPS = "tls of a listener and the hook on_certificate; see docs/tls.md"
 
 local FUNCTIONS = {
   say = REPLY, print = REPLY, flush = REPLY, eof = REPLY, send_headers = REPLY,
@@ -114,7 +115,8 @@ local MODULES = {
   ["ngx.balancer"] = "backends have policies, and on_balance picks a server",
   ["ngx.base64"] = "moongate.hash has base64url and unbase64url",
   ["ngx.errlog"] = "moongate.log writes to the error log; log.level is a setting",
-  ["ngx.ocsp"] = TLS, ["ngx.ssl"] = TLS, ["ngx.ssl.session"] = TLS, ["ngx.ssl.clienthello"] = TLS,
+  ["ngx.ocsp"] = HTTPS, ["ngx.ssl"] = HTTPS, ["ngx.ssl.session"] = HTTPS,
+  ["ngx.ssl.clienthello"] = HTTPS,
   ["ngx.pipe"] = "a program is asked over FastCGI (moongate.fastcgi) or a socket (moongate.tcp)",
   ["ngx.process"] = "workers is a setting; ngx.worker knows this one",
   ["ngx.re"] = "ngx.re.gmatch finds what is between separators",

@@ -1,6 +1,7 @@
 -- moongate.route.load owns the way from a file to a validated route. Called by core/ in the loader
 -- child and in each worker (once per generation and Lua state), and by `check` and `explain`.
 
+local certificate = require("moongate.decision.certificate")
 local complete = require("moongate.decision.complete")
 local copy_of = require("moongate.base.copy")
 local decision = require("moongate.decision")
@@ -386,6 +387,7 @@ local function run(text, name, overrides, fs)
   for _, hook in ipairs({ "on_request", "on_response", "on_error", "on_stderr" }) do
     hooks[hook] = hooks[hook] and complete.wrap(hooks[hook], normalized, fs)
   end
+  hooks.on_certificate = hooks.on_certificate and certificate.wrap(hooks.on_certificate)
   normalized.fallbacks = fallbacks(normalized, fs)
   return normalized
 end

@@ -18,8 +18,8 @@ local M = {}
 M.SPOOL_DIR = "/tmp"
 
 M.HOOKS = {
-  on_start = true, on_request = true, on_params = true, on_balance = true, on_response = true,
-  on_error = true, on_stderr = true, on_log = true, on_stop = true,
+  on_start = true, on_certificate = true, on_request = true, on_params = true, on_balance = true,
+  on_response = true, on_error = true, on_stderr = true, on_log = true, on_stop = true,
 }
 
 M.LOG = {

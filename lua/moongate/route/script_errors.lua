@@ -63,6 +63,7 @@ local function by_hook(source, value, settings, normalized)
     local path = { "script_errors", hook }
     if not DEFAULTS[hook] then
       local why = type(hook) == "string" and hook:find("^on_s[to]") or hook == "on_log"
+        or hook == "on_certificate"
       walk.fail(source, path, why
         and ("script_errors: an error in %s changes no answer"):format(hook)
         or ("script_errors: unknown hook '%s'%s"):format(suggest.name(hook),

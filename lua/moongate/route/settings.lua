@@ -10,6 +10,7 @@ local describe = require("moongate.base.describe")
 local locate = require("moongate.route.locate")
 local schema = require("moongate.route.schema")
 local script_errors = require("moongate.route.script_errors")
+local tls = require("moongate.route.tls")
 local upcoming = require("moongate.base.upcoming")
 local values = require("moongate.route.values")
 local walk = require("moongate.route.walk")
@@ -46,6 +47,17 @@ local function check_listeners(source, normalized)
     if listener.tls and listener.protocol == "fastcgi" then
       walk.fail(source, { "listen", i, "tls" }, ("listen[%d]: tls is for HTTP, not for "
         .. 'protocol = "fastcgi"'):format(i))
+    end
+  end
+end
+
+--- Certificates of a listener may come from the hook on_certificate alone.
+local function check_certificates(source, normalized)
+  for i, listener in ipairs(normalized.listen) do
+    local problem = listener.tls
+      and tls.complete(listener.tls, normalized.hooks.on_certificate ~= nil)
+    if problem then
+      walk.fail(source, { "listen", i, "tls" }, ("listen[%d]: tls: %s"):format(i, problem))
     end
   end
 end
@@ -209,6 +221,7 @@ function M.normalize(value, source, overrides, refused)
     or math.max(normalized.cache.size / CACHE_PART, CACHE_MEMORY)
   normalized.backends = backends.list(source, value.backends)
   normalized.hooks, normalized.hook_source, normalized.hooks_original = hooks(source, value)
+  check_certificates(source, normalized)
   normalized.script_errors = script_errors.normalize(source, value.script_errors, normalized)
   local path, problem
   if refused then

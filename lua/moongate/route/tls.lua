@@ -95,9 +95,7 @@ end
 
 --- Rules that concern more than one key.
 local function conflict(tls)
-  if #tls.pairs == 0 and not tls.folder then
-    return "'cert' and 'key' are missing, or 'folder'"
-  elseif #tls.pairs > PAIRS then
+  if #tls.pairs > PAIRS then
     return ("%d certificates, there may be %d"):format(#tls.pairs, PAIRS)
   elseif tls.verify and not tls.client_ca then
     return "'verify' needs 'client_ca': the authorities whose certificates clients may have"
@@ -106,7 +104,8 @@ local function conflict(tls)
   end
 end
 
---- The setting: a pair, a list of pairs, or a folder, and rules beside them.
+--- The setting: a pair, a list of pairs, or a folder, and rules beside them. None of them is for
+--- routes with the hook on_certificate.
 ---@param value any
 ---@return table|nil normalized pairs, folder, versions, ciphers, client_ca, verify
 ---@return string|nil expected, string|nil problem
@@ -141,6 +140,17 @@ function M.check(value)
   return normalized
 end
 
+--- Notes whether the route has the hook on_certificate, which has further certificates.
+---@param tls table normalized
+---@param has_hook boolean
+---@return string|nil problem
+function M.complete(tls, has_hook)
+  tls.hook = has_hook or nil
+  if #tls.pairs == 0 and not tls.folder and not has_hook then
+    return "'cert' and 'key' are missing, or 'folder', or the route's hook on_certificate"
+  end
+end
+
 --- Adds the lines for the master about the TLS of that number.
 ---@param add fun(...: string)
 ---@param number integer
@@ -163,6 +173,9 @@ function M.report(add, number, tls, http2)
   end
   if tls.folder then
     add("tls", number, "folder", tls.folder, "")
+  end
+  if tls.hook then
+    add("tls", number, "hook", "on_certificate", "")
   end
 end
 

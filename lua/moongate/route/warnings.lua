@@ -43,6 +43,18 @@ local function about_pages(add, fs)
   end
 end
 
+-- Certificates are asked for by listeners with TLS alone.
+local function about_certificates(add, settings)
+  local asks = false
+  for _, listener in ipairs(settings.listen) do
+    asks = asks or listener.tls ~= nil
+  end
+  if settings.hooks.on_certificate and not asks then
+    add("on_certificate is never called: no listener has tls (`tls = {}` takes all certificates "
+      .. "from the hook)")
+  end
+end
+
 --- What is valid in a route and will yet hardly work.
 ---@param settings table of the route that was loaded last
 ---@param fs table|nil default moongate.base.fs
@@ -65,6 +77,7 @@ function M.of(settings, fs)
   end
   about_sites(add, fs)
   about_pages(add, fs)
+  about_certificates(add, settings)
   local spool_dir = settings.limits.spool_dir
   local writable, reason = fs.writable(spool_dir)
   if not writable then

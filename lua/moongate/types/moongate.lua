@@ -29,7 +29,8 @@ function moongate.escape(text) end
 ---@return string
 function moongate.unescape(text) end
 
---- Waits, while others go on. In on_start, on_request, on_error, timers and what spawn runs.
+--- Waits, while others go on. In on_start, on_certificate, on_request, on_error, timers and what
+--- spawn runs.
 ---@param seconds number from 0 to 86400
 function moongate.sleep(seconds) end
 
@@ -359,6 +360,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@class moongate.Route
 ---@field on_request moongate.Router|fun(req: moongate.Request): moongate.Decision? nil is 404; may wait
 ---@field on_start? fun() a worker has loaded the route; may wait; an error refuses it
+---@field on_certificate? fun(name: string): moongate.Certificate? a client asks for a name that `tls` has no certificate for; nil: the default's; may wait
 ---@field on_params? fun(req: moongate.Request, params: moongate.Params) the variables stand
 ---@field on_balance? moongate.Policy a server must be picked; nil for the policy's own choice
 ---@field on_response? fun(req: moongate.Request, res: moongate.Response): moongate.Decision? nil: it goes on
@@ -423,7 +425,13 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field http2? boolean with `tls`: clients may speak HTTP/2, default true
 ---@field backlog? integer default 511
 ---@field name? string what `req.listener` says
----@field tls? moongate.Tls HTTPS: { cert = PATH, key = PATH }, a list of them, or { folder = PATH }
+---@field tls? moongate.Tls HTTPS: { cert = PATH, key = PATH }, a list of them, or { folder = PATH }; {} with on_certificate
+
+--- What on_certificate returns.
+---@class moongate.Certificate
+---@field cert string PEM, or the absolute path of a file: the certificate, then those of its issuers
+---@field key string PEM, or an absolute path: the private key
+---@field ttl? moongate.Duration how long it is used without asking again, default 1h
 
 --- A pair, a list of pairs (the first is the default), or a folder.
 ---@class moongate.Tls

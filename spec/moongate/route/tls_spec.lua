@@ -33,9 +33,21 @@ describe("tls of a listener", function()
         client_ca = "/ca.pem" }))
   end)
 
+  it("has certificates, or a hook that gives them", function()
+    local none, hooked = tls.check({}), tls.check({})
+    assert.matches("on_certificate", tls.complete(none, false))
+    assert.is_nil(tls.complete(hooked, true))
+    assert.is_nil(tls.complete(tls.check(PAIR), false))
+    local lines = {}
+    tls.report(function(...)
+      lines[#lines + 1] = table.concat({ ... }, " ")
+    end, 2, hooked)
+    assert.same({ "tls 2 hook on_certificate " }, lines)
+  end)
+
   it("says what is wrong", function()
     for _, case in ipairs({
-      { "x", "a list of them" }, { {}, "'folder'" }, { { cert = "/c.pem" }, "'key' is missing" },
+      { "x", "a list of them" }, { { cert = "/c.pem" }, "'key' is missing" },
       { { key = "/k.pem" }, "'cert' is missing" }, { { PAIR, { cert = "/c" } }, "%[2%]: 'key'" },
       { { cert = "c.pem", key = "/k.pem" }, "absolute path" },
       { { cert = "/c.pem", key = "/k.pem", kee = 1 }, "unknown key 'kee'" },
