@@ -129,6 +129,19 @@ enum admission_address admission_read_address(struct client *c, struct str in, s
     return admission_enter_address(c) ? ADMISSION_KNOWN : ADMISSION_TOO_MANY;
 }
 
+/* --- the connection: TLS --- */
+
+void admission_log_handshake(const struct client *c, const char *why)
+{
+    static struct log_quota quota = {.most = LOG_MOST};
+    const char *name = tls_asked_name(client_tls(c));
+    char ip[PEER_TEXT_SIZE];
+    peer_text(&c->peer, ip);
+    log_within(&quota, LOG_INFO, "listener %.*s: client %s%s%s: the handshake has failed: %s",
+               STR_FMT(c->endpoint->listener), ip, name != NULL ? ", name " : "",
+               name != NULL ? name : "", why);
+}
+
 /* --- the request: trusted proxies --- */
 
 int admission_begin_request(struct client *c, struct request *req, bool *counted,

@@ -35,6 +35,9 @@ int admission_begin_request(struct client *c, struct request *req, bool *counted
                             const char **reason);
 void admission_end_request(struct client *c, const struct request *req);
 
+/* Logs that the handshake of a client of TLS has failed, which closes its connection. */
+void admission_log_handshake(const struct client *c, const char *why);
+
 /* Notes the TLS of the connection in a request: version, names, the client's certificate. */
 void admission_describe_tls(struct client *c, struct request *req);
 

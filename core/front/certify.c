@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define ADDRESSES   1024 /* entries of the table of addresses; two may share one */
-#define MISSES_MOST 30   /* names without a certificate that an address may ask for in MISSES_TIME \
+#define ADDRESSES 1024 /* entries of the table of addresses; two may share one */
+#define MISSES_MOST                                                                                \
+    30                   /* names without a certificate that an address may ask for in MISSES_TIME \
                           */
 #define MISSES_TIME 60.0 /* seconds */
 

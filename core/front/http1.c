@@ -24,12 +24,39 @@ static void http1_ended_input(struct http1 *c)
         http1_process(c, NULL, 0);
 }
 
+/* Logs the end of a handshake with the result n of the last read. A client that has sent no byte
+ * has begun none. */
+static void http1_log_handshake(const struct client *client, ssize_t n)
+{
+    int err = errno;
+    if (!tls_has_begun(client_tls(client)) || (n < 0 && (err == EAGAIN || err == EINTR)))
+        return;
+    admission_log_handshake(client, n == 0          ? "the client closed the connection"
+                                    : err == EPROTO ? tls_failure()
+                                                    : "the client reset the connection");
+    errno = err;
+}
+
+static void http1_log_late_handshake(const struct client *client)
+{
+    const struct tls *tls = client_tls(client);
+    if (tls == NULL || tls_state(tls) != TLS_OPENING || !tls_has_begun(tls))
+        return;
+    admission_log_handshake(client, tls_waits_for_script(tls)
+                                        ? "on_certificate had no answer within header_timeout"
+                                        : "it was not over within header_timeout");
+}
+
 /* Reads once from the client. *bytes is the begin of what was read. */
 static ssize_t http1_read(struct client *client, const char **bytes)
 {
     struct inputs *inputs = &client_clients(client)->loop->inputs;
     char *room = inputs_room(inputs);
+    const struct tls *tls = client_tls(client);
+    bool opening = tls != NULL && tls_state(tls) == TLS_OPENING;
     ssize_t n = client_read(client, room, INPUT_SIZE);
+    if (opening && n <= 0)
+        http1_log_handshake(client, n);
     inputs_filled(inputs, n);
     *bytes = room;
     return n;
@@ -119,6 +146,7 @@ static void http1_on_missed(struct deadline *d)
     struct http1 *c = (struct http1 *)((char *)d - offsetof(struct http1, active.deadline));
     if (c->exchange == NULL) {
         /* lingering is over, or PROXY header and handshake have not come in time */
+        http1_log_late_handshake(c->client);
         http1_free(c);
     } else if (!c->head_done) {
         http1_refuse(c, 408, "the head did not come within header_timeout");

@@ -258,7 +258,7 @@ enum metrics_handshake tls_failure_kind(void)
 static ssize_t tls_fail(struct tls *t)
 {
     now.kind = tls_error_kind();
-    now.failure = tls_error_reason();
+    now.failure = tls_error_words(SSL_get_verify_result(t->ssl));
     tls_write_out(t, false);
     tls_break(t);
     errno = EPROTO;
@@ -619,7 +619,7 @@ const char *tls_cipher(const struct tls *t)
 
 const char *tls_asked_name(const struct tls *t)
 {
-    return SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
+    return t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
 }
 
 /* The text that was written to a BIO, which is freed. */

@@ -108,12 +108,24 @@ static inline enum tls_state tls_state(const struct tls *t)
     return (enum tls_state)t->state;
 }
 
-/* Why the last handshake or read of this process has failed, and of which kind that is. */
+/* Why the last handshake or read of this process has failed, in words for a log, and of which kind
+ * that is. */
 const char *tls_failure(void);
 enum metrics_handshake tls_failure_kind(void);
 
 /* True when the handshake has resumed a session of an earlier connection. */
 bool tls_is_resumed(const struct tls *t);
+
+/* True when the client has sent the first byte of its handshake. */
+static inline bool tls_has_begun(const struct tls *t)
+{
+    return t->ssl != NULL;
+}
+/* True while the handshake waits for the answer of a script. */
+static inline bool tls_waits_for_script(const struct tls *t)
+{
+    return t->asked != NULL;
+}
 
 /* The protocol that ALPN chose: "h2", "http/1.1", or n = 0. */
 struct str tls_alpn(const struct tls *t);

@@ -13,5 +13,8 @@ const char *tls_error(const char *fmt, ...) __attribute__((format(printf, 1, 2))
 enum metrics_handshake tls_error_kind(void);
 /* The reason of the last error in OpenSSL's queue, which is emptied: "no start line". */
 const char *tls_error_reason(void);
+/* The same for errors of a connection, in words for who reads a log: "the client speaks no version
+ * of TLS that is served". `verified` is the result of the look at the client's certificate. */
+const char *tls_error_words(long verified);
 
 #endif
