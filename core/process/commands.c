@@ -8,14 +8,13 @@
 #include "base/log.h"
 #include "base/user.h"
 #include "process/calls.h"
-#include "process/certificates.h"
+#include "process/certcheck.h"
 #include "process/master.h"
 #include "process/terminal.h"
 #include "script/limit.h"
 #include "script/modules.h"
 #include "script/state.h"
 #include "script/value.h"
-#include "tls/store.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -203,36 +202,28 @@ static void commands_add_problem(void *ctx, const char *text, bool certain)
     lua_rawseti(L, list - 1, (int)lua_objlen(L, list - 1) + 1);
 }
 
-static void commands_ignore(const char *text)
+/* keep_reader(user, group) -> true; or nil, reason. Called by root before it becomes that user:
+ * certificates are then read as root. */
+static int commands_keep_reader(lua_State *L)
 {
-    (void)text;
+    struct user user;
+    const char *bad = user_find(luaL_optstring(L, 1, NULL), luaL_optstring(L, 2, NULL), &user);
+    if (bad == NULL)
+        bad = certcheck_keep(&user);
+    if (bad != NULL)
+        return script_fail(L, bad);
+    lua_pushboolean(L, true);
+    return 1;
 }
 
 /* certificates(report) -> problems, warnings: two lists. Reads the files of TLS that a loader's
  * report names, as the master and the workers do. */
 static int commands_certificates(lua_State *L)
 {
-    static struct plan plan;
-    char *report = strdup(luaL_checkstring(L, 1));
-    int file = 0;
-    uint64_t folders;
-    if (report == NULL)
-        return luaL_error(L, "no memory");
-    plan_read(&plan, report);
-    free(report);
+    const char *report = luaL_checkstring(L, 1);
     lua_newtable(L);
     lua_newtable(L);
-    const char *err = certificates_open(&plan, &file, &folders);
-    struct tls_store *store =
-        err == NULL ? tls_store_new(file, NULL, NULL, commands_ignore, &err) : NULL;
-    if (store != NULL)
-        tls_store_check(store, commands_add_problem, L);
-    else
-        commands_add_problem(L, err, true);
-    tls_store_free(store);
-    if (file > 0)
-        close(file);
-    plan_free(&plan);
+    certcheck(report, commands_add_problem, L);
     return 2;
 }
 
@@ -244,6 +235,7 @@ static int command_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"become", commands_become},
         {"certificates", commands_certificates},
+        {"keep_reader", commands_keep_reader},
         {"cpus", commands_cpus},
         {"executable", commands_executable},
         {"listdir", commands_listdir},

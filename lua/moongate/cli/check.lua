@@ -9,7 +9,8 @@ local warnings = require("moongate.route.warnings")
 local M = {
   usage = "check ROUTE.lua", summary = "load and validate a route",
   help = [[
-The certificates of listeners with `tls` are read, with their keys and chains.
+The certificates of listeners with `tls` are read, with their keys and chains: by root as the
+server's master reads them, though the script is loaded as the user that serves.
 
 on_request and on_params are run for requests that every site gets: /, /index.php, /index.php/x, a
 folder, an unknown host, and no host. Nothing is sent. A hook that waits is not followed.
@@ -21,10 +22,9 @@ folder, an unknown host, and no host. Nothing is sent. A hook that waits is not 
   min = 1, max = 1,
 }
 
---- What is wrong with the certificates of listeners, and what may be. A key that this user can't
---- read is no error where root asks: the master reads it as root.
+--- What is wrong with the certificates of listeners, and what may be.
 ---@return string[] problems, string[] warnings
-local function certificates(settings, is_root)
+local function certificates(settings)
   local lines = {}
   local function add(...)
     lines[#lines + 1] = table.concat({ ... }, "\t")
@@ -37,18 +37,16 @@ local function certificates(settings, is_root)
   if #lines == 0 then
     return {}, {}
   end
-  local problems, notes = core.certificates(table.concat(lines, "\n") .. "\n")
-  if is_root and problems[1] and problems[1]:find("Permission denied", 1, true) then
-    notes[#notes + 1] = table.remove(problems, 1)
-      .. "; the server's master reads it as root, so the rest was not looked at"
-  end
-  return problems, notes
+  return core.certificates(table.concat(lines, "\n") .. "\n")
 end
 
 ---@param args table
 ---@return integer status
 function M.main(args)
-  local is_root = core.uid() == 0
+  if core.uid() == 0 then
+    local user, group = common.user(args.user)
+    core.keep_reader(user, group) -- what fails here fails when the script is to be loaded, too
+  end
   local settings = common.load(args)
   if not settings then
     return 1
@@ -61,7 +59,7 @@ function M.main(args)
   for _, warning in ipairs(list) do
     io.stderr:write(("%s: warning: %s\n"):format(args[1], warning))
   end
-  local problems, notes = certificates(settings, is_root)
+  local problems, notes = certificates(settings)
   for _, note in ipairs(notes) do
     io.stderr:write(("%s: warning: %s\n"):format(args[1], note))
   end
