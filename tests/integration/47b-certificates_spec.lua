@@ -99,31 +99,6 @@ local function serial_of(pair)
     .stdout:match("serial=(%x+)")
 end
 
-local function number(bytes, n)
-  local text = ""
-  for _ = 1, bytes do
-    text, n = string.char(n % 256) .. text, math.floor(n / 256)
-  end
-  return text
-end
-
--- The first bytes of a client of TLS 1.2 that asks for a name.
-local function hello(name)
-  local function vector(size, text)
-    return number(size, #text) .. text
-  end
-  local function extension(kind, text)
-    return number(2, kind) .. vector(2, text)
-  end
-  local extensions = extension(0, vector(2, "\0" .. vector(2, name)))
-    .. extension(10, vector(2, number(2, 29) .. number(2, 23)))
-    .. extension(11, vector(1, "\0"))
-    .. extension(13, vector(2, number(2, 0x0403) .. number(2, 0x0804) .. number(2, 0x0401)))
-  local body = "\3\3" .. ("r"):rep(32) .. "\0" .. vector(2, number(2, 0xc02b) .. number(2, 0xc02f))
-    .. "\1\0" .. vector(2, extensions)
-  return "\22\3\1" .. vector(2, "\1" .. vector(3, body))
-end
-
 local function gate()
   local path = process.tempdir("gate")
   process.chmod(path, "755")
@@ -328,11 +303,11 @@ describe("on_certificate", function()
     end]]):format(open))
     finally(function() s:stop() end)
     local conn = net.connect(s.address)
-    conn:send(hello("a.many.test"))
+    conn:send(tls.hello("a.many.test"))
     s:wait_log("asked for a.many.test")
     conn:close()
     local reset = net.connect(s.address)
-    reset:send(hello("b.many.test"))
+    reset:send(tls.hello("b.many.test"))
     s:wait_log("asked for b.many.test")
     reset:reset()
     process.write_file(open, "")
@@ -350,7 +325,7 @@ describe("on_certificate", function()
     end]]):format(open), nil, "limits = { header_timeout = 2 },")
     finally(function() s:stop() end)
     local conn = net.connect(s.address)
-    conn:send(hello("a.many.test"))
+    conn:send(tls.hello("a.many.test"))
     assert.is_true(conn:closes(30))
     conn:close()
     process.write_file(open, "")
@@ -367,12 +342,12 @@ describe("on_certificate", function()
     end]]):format(open))
     finally(function() s:stop() end)
     local greedy, alert = net.connect(s.address), net.connect(s.address)
-    greedy:send(hello("a.many.test"))
+    greedy:send(tls.hello("a.many.test"))
     s:wait_log("asked for a.many.test")
     greedy:try_send(("x"):rep(100000))
     assert.is_true(greedy:closes(30))
     greedy:close()
-    alert:send(hello("b.many.test") .. "\21\3\3\0\2\2\90") -- user_canceled, in one piece
+    alert:send(tls.hello("b.many.test") .. "\21\3\3\0\2\2\90") -- user_canceled, in one piece
     s:wait_log("asked for b.many.test")
     process.write_file(open, "")
     assert.is_truthy(alert:read_all(30))
@@ -391,7 +366,7 @@ describe("on_certificate", function()
     local conns = {}
     for i = 1, 150 do
       conns[i] = net.connect(s.address)
-      conns[i]:send(hello(("n%d.many.test"):format(i)))
+      conns[i]:send(tls.hello(("n%d.many.test"):format(i)))
     end
     poll.wait(function() return calls(s) == 64 end, "as many calls as there may be")
     conns[150]:close() -- it waits for its turn
@@ -412,7 +387,7 @@ describe("on_certificate", function()
     assert.equal("a.many.test\n", (get(s, "a.many.test")))
     for i = 1, 120 do
       local conn = net.connect(s.address)
-      conn:send(hello(("scan%d.test"):format(i)))
+      conn:send(tls.hello(("scan%d.test"):format(i)))
       assert.equal("\21\3\3\0\2\2\112", conn:read_all(30))
       conn:close()
     end

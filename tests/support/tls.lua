@@ -81,6 +81,34 @@ function tls.client(address, args, bytes, timeout)
   return result.stdout .. result.stderr, result.code
 end
 
+local function number(bytes, n)
+  local text = ""
+  for _ = 1, bytes do
+    text, n = string.char(n % 256) .. text, math.floor(n / 256)
+  end
+  return text
+end
+
+local function vector(size, text)
+  return number(size, #text) .. text
+end
+
+local function extension(kind, text)
+  return number(2, kind) .. vector(2, text)
+end
+
+--- The first bytes of a client of TLS 1.2, or of another version ("\3\0" is SSL 3), for a test that
+--- sends them itself.
+function tls.hello(name, version)
+  local extensions = extension(0, vector(2, "\0" .. vector(2, name)))
+    .. extension(10, vector(2, number(2, 29) .. number(2, 23))) -- X25519, P-256
+    .. extension(11, vector(1, "\0"))
+    .. extension(13, vector(2, number(2, 0x0403) .. number(2, 0x0804) .. number(2, 0x0401)))
+  local body = (version or "\3\3") .. ("r"):rep(32) .. "\0"
+    .. vector(2, number(2, 0xc02b) .. number(2, 0xc02f)) .. "\1\0" .. vector(2, extensions)
+  return "\22\3\1" .. vector(2, "\1" .. vector(3, body))
+end
+
 --- curl's answer: body, and what else it wrote with -w.
 function tls.curl(args, timeout)
   local result = run({ "curl", "-sS", "--noproxy", "*", "--max-time", tostring(timeout or 60),
