@@ -617,8 +617,8 @@ describe("a wrong script", function()
       "3: listen[1]: http2 is for listeners with tls; without TLS, clients that know of it may" },
     { 'listen = { { address = ":1", h2c = "yes" } }',
       '3: listen[1].h2c: expected true or false, got "yes"' },
-    { 'listen = { { address = ":1", tls = {} } }', "3: listen[1]: tls: 'cert' and 'key' are missing, "
-      .. "or 'folder', or the route's hook on_certificate" },
+    { 'listen = { { address = ":1", tls = {} } }', "3: listen[1]: tls: 'cert' and 'key' are "
+      .. "missing, or 'folder', or the route's hook on_certificate" },
     { "limits = { streams = 0 }", "3: limits.streams: expected" },
     { 'listen = { { address = ":1", proxy_protocol = 1 } }',
       "3: listen[1].proxy_protocol: expected true or false, got 1" },
