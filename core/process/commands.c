@@ -9,6 +9,8 @@
 #include "base/user.h"
 #include "process/calls.h"
 #include "process/certcheck.h"
+#include "process/certificates.h"
+#include "process/localhost.h"
 #include "process/master.h"
 #include "process/terminal.h"
 #include "script/limit.h"
@@ -251,6 +253,7 @@ static int command_open(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     luaL_register(L, NULL, calls_functions);
+    luaL_register(L, NULL, localhost_functions);
     luaL_register(L, NULL, terminal_functions);
     lua_createtable(L, 0, 1); /* other fields are those of moongate.core */
     lua_getglobal(L, "require");

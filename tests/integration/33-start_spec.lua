@@ -116,7 +116,8 @@ describe("an address that", function()
   it("is taken when `make run` wants it is said with how to have another", function()
     local gate = server.start({ route = HELLO })
     local result = process.run({
-      argv = { "tools/run-example", "examples/hello" }, env = { LISTEN = gate.address },
+      argv = { "tools/run-example", "examples/hello" },
+      env = { LISTEN = gate.address, HTTPS = "" },
     })
     assert.equal(1, result.code, result.stderr)
     says(result.stderr, "Open http://" .. gate.address .. "/", "make run LISTEN=127.0.0.1:8081",

@@ -115,6 +115,13 @@ function M.parse(text, use)
   return is_name(host) and text or nil
 end
 
+--- What follows "https://" in a word of the command line.
+---@param text any
+---@return string|nil address nil where it does not begin so
+function M.secure(text)
+  return type(text) == "string" and text:match("^https://(.-)/?$") or nil
+end
+
 --- The host of an address, without brackets.
 ---@param address string as `parse` gives it
 ---@return string host "" for a unix socket

@@ -6,6 +6,7 @@ local copy_of = require("moongate.base.copy")
 local core = require("moongate.core.commands")
 local port = require("moongate.cli.port")
 local load = require("moongate.route.load")
+local localhost = require("moongate.cli.localhost")
 local values = require("moongate.route.values")
 
 local M = {}
@@ -14,7 +15,8 @@ local M = {}
 M.SERVER_OPTIONS = {
   {
     name = "--listen", value = "ADDR", many = true,
-    help = "where to listen (may be repeated): 127.0.0.1:8080, :8080, [::1]:8080, unix:/path",
+    help = "where to listen (may be repeated): 127.0.0.1:8080, :8080, [::1]:8080, unix:/path; "
+      .. "https://127.0.0.1:8443 with a certificate for localhost",
   },
   { name = "--workers", value = "N", help = "number of worker processes, or auto" },
   { name = "--pid", value = "FILE", help = "write the master's process id to a file" },
@@ -141,7 +143,7 @@ end
 function M.server_options(args)
   local opts = { listen = args.listen, pid = args.pid }
   for _, text in ipairs(args.listen or {}) do
-    local address, problem = M.address("--listen", text, "listen")
+    local address, problem = M.address("--listen", addr.secure(text) or text, "listen")
     if not address then
       return nil, problem
     end
@@ -162,7 +164,29 @@ function M.server_options(args)
   return opts
 end
 
-local OVERRIDES = { "workers", "watch", "control", "token_file", "user", "group", "sandbox" }
+local OVERRIDES = {
+  "workers", "watch", "control", "token_file", "user", "group", "sandbox", "tls_cert", "tls_key",
+}
+
+--- Gives listeners whose address begins with "https://" a certificate for localhost, and says so
+--- once they serve.
+---@param opts table
+---@return string|nil problem
+function M.add_certificate(opts)
+  local address
+  for _, text in ipairs(opts.listen or {}) do
+    address = address or addr.secure(text)
+  end
+  if not address then
+    return nil
+  end
+  local pair, problem = localhost.pair()
+  if not pair then
+    return problem
+  end
+  opts.tls_cert, opts.tls_key = pair.cert, pair.key
+  opts.banner = (opts.banner or "") .. localhost.banner(pair, address)
+end
 
 --- Serves. What overrides the route's settings goes as the text of a table, to each Lua state that
 --- loads the route.

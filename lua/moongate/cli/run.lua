@@ -53,6 +53,10 @@ function M.main(args)
   end
   opts.route = common.absolute(args[1])
   opts.watch, opts.sandbox = args.watch, args.sandbox
+  problem = common.add_certificate(opts)
+  if problem then
+    return 1, problem
+  end
   if args.php then
     problem = add_php(opts, args)
     if problem then

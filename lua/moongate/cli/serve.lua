@@ -13,6 +13,10 @@ local M = {
       name = "--backend", value = "ADDR",
       help = "a FastCGI server that runs already; without it a private PHP is started",
     },
+    {
+      name = "--tls",
+      help = "https on 127.0.0.1:8443, too, with a certificate for localhost that is made for it",
+    },
   },
   min = 1, max = 1,
 }
@@ -21,6 +25,7 @@ for i, option in ipairs(common.SERVER_OPTIONS) do
 end
 
 local DEFAULT_LISTEN = "127.0.0.1:8080"
+local DEFAULT_TLS = "https://127.0.0.1:8443"
 
 -- The first line runs in the workers, as their user: it must see the folder.
 local ROUTE = [[
@@ -52,6 +57,15 @@ function M.main(args)
   elseif core.stat(root) ~= "directory" then
     return 1, ("%s: not a folder; `moongate run` takes a script"):format(args[1])
   end
+  opts.listen = opts.listen or { DEFAULT_LISTEN }
+  if args.tls then
+    opts.listen[#opts.listen + 1] = DEFAULT_TLS
+  end
+  opts.banner = ("moongate: from the folder %s\n"):format(root)
+  problem = common.add_certificate(opts)
+  if problem then
+    return 1, problem
+  end
   local backend
   if args.backend then
     backend, problem = common.address("--backend", args.backend, "connect")
@@ -64,10 +78,8 @@ function M.main(args)
       return 1, problem
     end
   end
-  opts.listen = opts.listen or { DEFAULT_LISTEN }
   opts.source, opts.name = M.route(root, backend), "serve"
   opts.watch = false
-  opts.banner = ("moongate: from the folder %s\n"):format(root)
   return common.serve(opts)
 end
 

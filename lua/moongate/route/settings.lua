@@ -122,13 +122,16 @@ local function apply(normalized, overrides)
   take("listen", function(list)
     local listeners = {}
     for i, given in ipairs(list) do
-      local address, problem = addr.parse(given, "listen")
+      local secure = addr.secure(given)
+      local address, problem = addr.parse(secure or given, "listen")
       if not address then
         return nil, nil, problem
           or ("expected %s, got %s"):format(addr.EXPECTED, describe(given))
       end
       listeners[i] = { address = address, protocol = "http", proxy_protocol = false, h2c = false,
-        backlog = 511 }
+        backlog = 511, tls = secure and { pairs = { {
+          cert = overrides.tls_cert, key = overrides.tls_key,
+        } } } or nil }
     end
     if too_many(#listeners) then
       return nil, nil, too_many(#listeners)
@@ -183,8 +186,9 @@ end
 --- Validates what a script returned and brings it into the one form that core/ reads.
 ---@param value any what the script returned
 ---@param source moongate.Source
----@param overrides table|nil what the command line says: listen (a list of ADDR), workers, control,
---- control_default (its place if neither says), token_file, watch, user, group
+---@param overrides table|nil what the command line says: listen (a list of ADDR, and of
+--- https://ADDR with the certificate of tls_cert and tls_key), workers, control, control_default
+--- (its place if neither says), token_file, watch, user, group
 ---@return table normalized
 ---@param refused nil|fun(normalized: table): table|nil, string|nil the path and the problem of what
 --- the script may not say, which the command line may
