@@ -2,7 +2,10 @@
 
 VERSION = 0.1.0
 PREFIX  = /usr/local
-BUILD   = build
+# `make MINIMAL=1` leaves out what a program can do without: TLS (libssl), HTTP/2 (libnghttp2), brotli and
+# zstd. It has a folder of its own, since objects of one build don't fit the other.
+MINIMAL =
+BUILD   = build$(if $(MINIMAL),/minimal)
 
 CC     ?= gcc
 CFLAGS ?= -O2 -g
@@ -13,23 +16,28 @@ CARES_CFLAGS  = $(shell pkg-config --cflags libcares 2>/dev/null)
 CARES_LIBS    = $(shell pkg-config --libs libcares 2>/dev/null || echo -lcares)
 LMDB_LIBS     = $(shell pkg-config --libs lmdb 2>/dev/null || echo -llmdb)
 CRYPTO_LIBS   = $(shell pkg-config --libs libcrypto zlib libcrypt 2>/dev/null || echo -lcrypto -lz -lcrypt)
-# `make MINIMAL=1` leaves out what a program can do without: brotli and zstd (http/coder_*).
+# Content codings beside gzip (core/http/coder_*).
 CODER_FLAGS   = $(if $(MINIMAL),,-DMG_BROTLI -DMG_ZSTD)
 CODER_LIBS    = $(if $(MINIMAL),,$(shell pkg-config --libs libbrotlienc libzstd 2>/dev/null || echo -lbrotlienc -lzstd))
-TLS_LIBS      = $(shell pkg-config --libs libssl libcrypto 2>/dev/null || echo -lssl -lcrypto)
+# TLS of listeners (core/tls); without it tls/none takes the place of the room's other files.
+TLS           = $(if $(MINIMAL),,1)
+TLS_FLAGS     = $(if $(TLS),-DMG_TLS)
+TLS_LIBS      = $(if $(TLS),$(shell pkg-config --libs libssl libcrypto 2>/dev/null || echo -lssl -lcrypto))
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)
 # HTTP/2 (core/front/http2*); `make HTTP2=` leaves it out.
-HTTP2         = 1
+HTTP2         = $(if $(MINIMAL),,1)
 HTTP2_FLAGS   = $(if $(HTTP2),-DMG_HTTP2)
 HTTP2_LIBS    = $(if $(HTTP2),$(shell pkg-config --libs libnghttp2 2>/dev/null || echo -lnghttp2))
 # libev's own headers break strict aliasing.
 FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
-          $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(HTTP2_FLAGS) $(CODER_FLAGS) $(CFLAGS)
+          $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(TLS_FLAGS) $(HTTP2_FLAGS) $(CODER_FLAGS) $(CFLAGS)
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
 LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(TLS_LIBS) $(CRYPTO_LIBS) $(HTTP2_LIBS) $(CODER_LIBS) \
           $(LUAJIT_LIBS) -lm -ldl -pthread
 
-CORE    = $(filter-out $(if $(HTTP2),,core/front/http2%.c),$(shell find core -name '*.c' | LC_ALL=C sort))
+ABSENT  = $(if $(HTTP2),,core/front/http2%.c) \
+          $(if $(TLS),core/tls/none.c,$(filter-out core/tls/none.c,$(wildcard core/tls/*.c)))
+CORE    = $(filter-out $(ABSENT),$(shell find core -name '*.c' | LC_ALL=C sort))
 C_SOURCES = $(shell find core tests -name '*.[ch]' | LC_ALL=C sort)
 LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)
 EXAMPLES = $(shell find examples -type f | LC_ALL=C sort)
@@ -151,7 +159,7 @@ links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/scripts = shm/scripts base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front exchange/filter base/str
-links_tls = tls/store tls/server tls/connection tls/asked tls/certificate tls/pem tls/error shm/tickets
+links_tls = $(if $(TLS),tls/store tls/server tls/connection tls/asked tls/certificate tls/pem tls/error,tls/none) shm/tickets
 links_front/listener = front/listener base/addr base/log base/writer base/date \
                        base/loop base/input shm/metrics shm/lock base/str $(links_tls)
 links_process/bind = process/bind base/addr base/str
@@ -186,7 +194,7 @@ links_shm/cache = shm/cache shm/cachestore shm/lock base/date $(links_request)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 # The fuzz targets, tests/fuzz/TARGET.c: as tests, they replay what is in tests/fuzz/corpus/TARGET.
-FUZZ = answer chunks forwarded gateway http2 params proxy range records request target webserver
+FUZZ = answer chunks forwarded gateway $(if $(HTTP2),http2) params proxy range records request target webserver
 links_fuzz/answer = fastcgi/cgi $(links_http/h1)
 links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
@@ -300,6 +308,17 @@ tuning:
 	@LUA_PATH="./?.lua;./lua/?.lua;$${LUA_PATH:-;}" MOONGATE="$(CURDIR)/$(BUILD)/moongate" \
 	  luajit tests/bench/tuning.lua
 
+# The build without what a program can do without, in build/minimal: its unit tests, and a part of the suite.
+test-minimal:
+	@MINIMAL=1 tools/install build
+	@tools/install run test
+	@$(MAKE) --no-print-directory -j$(JOBS) MINIMAL=1 programs
+	@BUILD=build/minimal tools/test unit
+	@BUILD=build/minimal tools/test integration tests/integration/20-fastcgi_spec.lua \
+	  tests/integration/22-http_spec.lua tests/integration/24-attack_spec.lua tests/integration/26-files_spec.lua \
+	  tests/integration/31-serve_spec.lua tests/integration/33-start_spec.lua tests/integration/50-reload_spec.lua \
+	  tests/integration/55a-minimal_spec.lua
+
 # `moongate import`: some fifty configurations in nginx and Apache, and the routes made of them beside. Takes a
 # minute; some of it is part of `make test`.
 test-import:
@@ -356,9 +375,9 @@ test-release: release
 
 # LISTEN=127.0.0.1:8081 serves on another address.
 run:
-	@tools/install build run
+	@MINIMAL=$(MINIMAL) tools/install build run
 	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@tools/run-example examples/hello
+	@BUILD=$(BUILD) tools/run-example examples/hello
 
 # Manual pages and completions, from the texts of `moongate help` and `moongate types`.
 MANUAL = $(BUILD)/manual/man $(BUILD)/manual/route $(BUILD)/manual/bash $(BUILD)/manual/zsh $(BUILD)/manual/fish
@@ -407,4 +426,4 @@ clean:
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb test-docker tuning clean format
+.PHONY: all programs test test-minimal test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb test-docker tuning clean format

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/lookup.h"
 #include "base/stamp.h"
+#include "http/coder.h"
 #include "http/file.h"
 #include "http/logline.h"
 #include "script/backends.h"
@@ -382,6 +383,31 @@ static int core_worker(lua_State *L)
     return 1;
 }
 
+/* What this program was built with (moongate.base.features). The Makefile's flags are those of its
+ * rooms that have the library. */
+static void core_push_features(lua_State *L)
+{
+#ifdef MG_TLS
+    const bool tls = true;
+#else
+    const bool tls = false;
+#endif
+#ifdef MG_HTTP2
+    const bool http2 = true;
+#else
+    const bool http2 = false;
+#endif
+    lua_createtable(L, 0, 4);
+    lua_pushboolean(L, tls);
+    lua_setfield(L, -2, "tls");
+    lua_pushboolean(L, http2);
+    lua_setfield(L, -2, "http2");
+    lua_pushboolean(L, coder_knows(CODING_BR));
+    lua_setfield(L, -2, "br");
+    lua_pushboolean(L, coder_knows(CODING_ZSTD));
+    lua_setfield(L, -2, "zstd");
+}
+
 int script_core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -417,6 +443,8 @@ int script_core_open(lua_State *L)
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, MG_VERSION);
     lua_setfield(L, -2, "version");
+    core_push_features(L);
+    lua_setfield(L, -2, "features");
     script_nesting_open(L);
     script_rules_open(L);
     script_timer_open(L);

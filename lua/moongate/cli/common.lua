@@ -3,6 +3,7 @@
 
 local addr = require("moongate.base.addr")
 local copy_of = require("moongate.base.copy")
+local features = require("moongate.base.features")
 local core = require("moongate.core.commands")
 local port = require("moongate.cli.port")
 local load = require("moongate.route.load")
@@ -179,6 +180,8 @@ function M.add_certificate(opts)
   end
   if not address then
     return nil
+  elseif not features.has("tls") then
+    return ("https://%s: %s"):format(address, features.problem("tls"))
   end
   local pair, problem = localhost.pair()
   if not pair then

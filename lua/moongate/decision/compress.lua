@@ -2,14 +2,20 @@
 -- content coding, and in which. Called by schema, decision and core/ (script/compressing).
 
 local describe = require("moongate.base.describe")
+local features = require("moongate.base.features")
 local suggest = require("moongate.base.suggest")
 local units = require("moongate.base.units")
 local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {}
 
---- The codings, the preferred one first.
-M.ENCODINGS = { "zstd", "br", "gzip" }
+--- The codings that this build makes, the preferred one first.
+M.ENCODINGS = {}
+for _, name in ipairs({ "zstd", "br", "gzip" }) do
+  if features.has(name) then
+    M.ENCODINGS[#M.ENCODINGS + 1] = name
+  end
+end
 
 --- Media types whose texts are worth it. What is compressed already (pictures, films, archives,
 --- WOFF) is not among them.
@@ -136,6 +142,25 @@ function M.problem(value)
     end
   end
   return nil
+end
+
+--- What a valid value asks for, and this build can't make.
+---@param value any
+---@return string|nil message nil where it can make all of it
+function M.unmade(value)
+  local named = type(value) == "table" and value.encodings and list_of(value.encodings) or {}
+  local left, lost = {}, {}
+  for _, name in ipairs(named) do
+    local list = features.has(name) and left or lost
+    list[#list + 1] = name
+  end
+  if #lost == 0 then
+    return nil
+  end
+  return ("compress: this build of moongate can't make %s, as with `make MINIMAL=1`, so %s; one "
+    .. "that was built with libbrotlienc and libzstd can"):format(table.concat(lost, " and "),
+    #left > 0 and "the others are used: " .. table.concat(left, ", ")
+      or "no response is compressed")
 end
 
 --- A table with what the value says; nil where it is not valid.

@@ -585,7 +585,9 @@ function Site:register()
   local ini = type(options.ini) == "table" and options.ini or nil
   if type(options.root) == "string" then
     local front = options.front or nil
-    table.insert(registry.sites, { root = options.root, front = front })
+    table.insert(registry.sites, {
+      root = options.root, front = front, compress = options.compress,
+    })
   end
   if type(options.backend) == "string" then
     registry.add({ backend = options.backend, ini = ini }, self.source, "php.site: backend")

@@ -5,8 +5,10 @@
 
 local addr = require("moongate.base.addr")
 local backends = require("moongate.route.backends")
+local compress = require("moongate.decision.compress")
 local control = require("moongate.route.control")
 local describe = require("moongate.base.describe")
+local features = require("moongate.base.features")
 local locate = require("moongate.route.locate")
 local schema = require("moongate.route.schema")
 local script_errors = require("moongate.route.script_errors")
@@ -71,6 +73,9 @@ local function check_h2c(source, normalized)
     elseif listener.h2c and listener.protocol == "fastcgi" then
       walk.fail(source, { "listen", i, "h2c" }, ("listen[%d]: h2c is for HTTP; this listener has "
         .. "protocol = \"fastcgi\""):format(i))
+    elseif (listener.h2c or listener.http2) and not features.has("http2") then
+      walk.fail(source, { "listen", i, listener.h2c and "h2c" or "http2" },
+        ("listen[%d]: %s"):format(i, features.problem("http2")))
     end
   end
 end
@@ -216,6 +221,9 @@ function M.normalize(value, source, overrides, refused)
   end
   check_listeners(source, normalized)
   check_h2c(source, normalized)
+  normalized.unmade = compress.unmade(value.compress)
+  normalized.unmade = normalized.unmade and ("%s:%d: %s"):format(source.name,
+    locate.line(source.text, { "compress", "encodings" }), normalized.unmade)
   normalized.control, normalized.tokens = control.normalize(source, value.control)
   normalized.log = walk.section(source, { "log" }, value.log, schema.LOG, {})
   normalized.tracing = tracing(source, value.tracing)

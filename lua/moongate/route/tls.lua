@@ -2,6 +2,7 @@
 -- no file; the master does (core/process/certificates.c). Called by schema and load.
 
 local describe = require("moongate.base.describe")
+local features = require("moongate.base.features")
 local sorted_keys = require("moongate.base.keys").sorted
 local suggest = require("moongate.base.suggest")
 
@@ -112,6 +113,8 @@ end
 function M.check(value)
   if type(value) ~= "table" then
     return nil, '{ cert = PATH, key = PATH }, a list of them, or { folder = PATH }'
+  elseif not features.has("tls") then
+    return nil, nil, features.problem("tls")
   end
   local known = { folder = true, versions = true, ciphers = true, client_ca = true, verify = true }
   local list = {}

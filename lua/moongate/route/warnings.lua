@@ -2,6 +2,7 @@
 -- files and folders that it names and that are not there for the user who serves it. Called by
 -- `check`, and by load for the report of the loader, which the master writes to the log.
 
+local compress = require("moongate.decision.compress")
 local filesystem = require("moongate.base.fs")
 local registry = require("moongate.route.registry")
 
@@ -29,6 +30,22 @@ local function about_sites(add, fs)
       add("php.site: %s is not a folder on this machine", site.root)
     elseif site.front and fs.stat(site.root .. site.front) ~= "file" then
       add("php.site: front: there is no file %s%s", site.root, site.front)
+    end
+  end
+end
+
+-- What decisions ask for that this build can't make.
+local function about_codings(add)
+  for _, entry in ipairs(registry.decisions) do
+    local lost = compress.unmade(entry.decision.compress)
+    if lost then
+      add("%s: %s: %s", entry.source, entry.what, lost)
+    end
+  end
+  for _, site in ipairs(registry.sites) do
+    local lost = compress.unmade(site.compress)
+    if lost then
+      add("php.site: %s: %s", site.root, lost)
     end
   end
 end
@@ -75,6 +92,10 @@ function M.of(settings, fs)
       add("backends.%s.root: %s is not a folder on this machine", backend.name, backend.root)
     end
   end
+  if settings.unmade then
+    add("%s", settings.unmade)
+  end
+  about_codings(add)
   about_sites(add, fs)
   about_pages(add, fs)
   about_certificates(add, settings)
