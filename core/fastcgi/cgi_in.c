@@ -151,6 +151,23 @@ static struct refusal cgi_in_read_target(struct request *req, const struct limit
     return bad;
 }
 
+/* The version that the web server's client speaks, as nginx, Apache, Caddy and others write it. */
+static enum http_version cgi_in_version(struct str protocol)
+{
+    static const struct {
+        const char *text;
+        enum http_version version;
+    } versions[] = {{"HTTP/1.0", HTTP_1_0},
+                    {"HTTP/2.0", HTTP_2_0},
+                    {"HTTP/2", HTTP_2_0},
+                    {"HTTP/3.0", HTTP_3_0},
+                    {"HTTP/3", HTTP_3_0}};
+    for (unsigned i = 0; i < sizeof versions / sizeof *versions; i++)
+        if (str_eq(protocol, str_of(versions[i].text)))
+            return versions[i].version;
+    return HTTP_1_1;
+}
+
 struct refusal cgi_in_request(struct request *req, const struct limits *limits, struct str pairs)
 {
     struct refusal bad = cgi_in_read_pairs(req, pairs);
@@ -160,8 +177,7 @@ struct refusal cgi_in_request(struct request *req, const struct limits *limits, 
     if (method.n == 0)
         return cgi_in_refuse(400, "no param REQUEST_METHOD");
     cgi_in_read_connection(req);
-    req->version =
-        str_eq(cgi_in_arrived(req, STR("SERVER_PROTOCOL")), STR("HTTP/1.0")) ? HTTP_1_0 : HTTP_1_1;
+    req->version = cgi_in_version(cgi_in_arrived(req, STR("SERVER_PROTOCOL")));
     bad = check_method(req, method);
     if (bad.reason == NULL)
         bad = cgi_in_read_headers(req, limits);

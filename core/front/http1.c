@@ -82,7 +82,7 @@ static void http1_readable(struct http1 *c)
         return;
     }
     if (c->lingering)
-        http1_drop_input(c, n);
+        http1_drop_input(c, bytes, n);
     else if (n > 0)
         http1_process(c, bytes, (size_t)n);
     else if (n == 0)
@@ -210,7 +210,7 @@ static void http1_accept(struct clients *clients, int fd, const struct client_or
     if (admission_enter(client))
         http1_begin(client);
     else
-        http1_turn_away(http1_wake(client));
+        http1_turn_away(http1_wake(client), (struct str){NULL, 0});
 }
 
 static void http1_resume(struct clients *clients, int fd, const struct client_origin *origin,

@@ -5,6 +5,7 @@
 #include "front/admission.h"
 #include "front/handover.h"
 #include "front/http1_inner.h"
+#include "front/http2.h"
 #include "http/error_page.h"
 
 #include <stdlib.h>
@@ -120,6 +121,33 @@ void http1_rearm(struct http1 *c)
                      (http1_waits_to_write(c) || http1_transport_waits(c) ? EV_WRITE : 0));
 }
 
+/* --- a response at the end --- */
+
+/* Writes a last response once; bytes that the socket does not take are lost. Returns the bytes
+ * taken. */
+size_t http1_write_at_once(struct http1 *c, const char *text, size_t size)
+{
+    struct iovec v = {(char *)text, size};
+    ssize_t n = client_writev(c->client, &v, 1);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Writes the refusal of a client that is one too many and begins with these bytes. The first three
+ * of HTTP/2's preface begin no request of HTTP/1. */
+static bool http1_say_refused(struct http1 *c, struct str bytes)
+{
+    char text[ERROR_PAGE_TOO_MANY_SIZE];
+    struct str refusal = {text,
+                          error_page_too_many(text, loop_date(client_clients(c->client)->loop))};
+#ifdef MG_HTTP2
+    if (c->client->endpoint->h2c && bytes.n >= 3 && http2_preface(bytes) != HTTP2_NO)
+        refusal = http2_refusal();
+#else
+    (void)bytes;
+#endif
+    return http1_write_at_once(c, refusal.p, refusal.n) == refusal.n;
+}
+
 /* --- input that is dropped --- */
 
 /* Lingers: reads and drops input within bounds. The kernel would answer unread input with a reset,
@@ -131,14 +159,20 @@ void http1_linger(struct http1 *c)
     c->dropped = 0;
     c->linger_end = loop_now(client_clients(c->client)->loop) + time;
     http1_drop_kept(c);
-    client_shutdown(c->client);
+    if (!c->undecided)
+        client_shutdown(c->client);
     deadline_set(&c->active.deadline, time < LINGER_IDLE ? time : LINGER_IDLE);
     c->eof = false;
     http1_rearm(c);
 }
 
-void http1_drop_input(struct http1 *c, ssize_t n)
+void http1_drop_input(struct http1 *c, const char *bytes, ssize_t n)
 {
+    if (c->undecided && n > 0) {
+        c->undecided = false;
+        http1_say_refused(c, (struct str){bytes, (size_t)n});
+        client_shutdown(c->client);
+    }
     double left = c->linger_end - loop_now(client_clients(c->client)->loop);
     c->dropped += n > 0 ? (uint32_t)n : 0;
     if (n <= 0 || left <= 0 || c->dropped > (c->refused ? REFUSED_BYTES : HTTP1_DROPPED_MAX))
@@ -157,28 +191,17 @@ void http1_hasten(struct http1 *c)
     deadline_set(&c->active.deadline, REFUSED_TIME);
 }
 
-/* --- a response at the end --- */
-
-/* Writes a last response once; bytes that the socket does not take are lost. Returns the bytes
- * taken. */
-size_t http1_write_at_once(struct http1 *c, char *text, size_t size)
-{
-    struct iovec v = {text, size};
-    ssize_t n = client_writev(c->client, &v, 1);
-    return n > 0 ? (size_t)n : 0;
-}
-
-/* Sends a 503 without reading the request, and lingers. */
-void http1_turn_away(struct http1 *c)
+/* Sends a 503, without reading the request, and lingers. */
+void http1_turn_away(struct http1 *c, struct str bytes)
 {
     struct clients *all = client_clients(c->client);
-    char text[ERROR_PAGE_TOO_MANY_SIZE];
-    size_t n = error_page_too_many(text, loop_date(all->loop));
-    if (all->refused >= REFUSED_MAX || http1_write_at_once(c, text, n) != n) {
+    bool waits = bytes.n == 0 && c->client->endpoint->h2c && client_tls(c->client) == NULL;
+    if (all->refused >= REFUSED_MAX || (!waits && !http1_say_refused(c, bytes))) {
         http1_free(c);
         return;
     }
     c->refused = true;
+    c->undecided = waits;
     all->refused++;
     http1_linger(c);
 }

@@ -39,7 +39,8 @@ struct http1 {
     bool counted : 1;   /* the request, in the census: see admission_begin_request */
     bool eof : 1;       /* the client has closed its sending side */
     bool lingering : 1; /* the response is out; what comes is dropped */
-    bool refused : 1;   /* one too many: it has its 503, and lingers */
+    bool refused : 1;   /* one too many: it lingers */
+    bool undecided : 1; /* and has no answer yet: its first bytes say by which protocol */
     bool reset : 1;     /* the client must see that its response is not whole */
 };
 
@@ -85,13 +86,15 @@ void http1_rearm(struct http1 *c);
 /* Lingers after the last response: input is read and dropped for some time. */
 void http1_linger(struct http1 *c);
 /* A read of a lingering connection has brought n bytes, or its end; c may be gone. */
-void http1_drop_input(struct http1 *c, ssize_t n);
+void http1_drop_input(struct http1 *c, const char *bytes, ssize_t n);
 /* Shortens lingering for a stop. */
 void http1_hasten(struct http1 *c);
 /* Writes a last response once. Returns the bytes that the socket took; the rest is lost. */
-size_t http1_write_at_once(struct http1 *c, char *text, size_t size);
-/* One connection too many: says 503 at once, whatever the client asks for. c may be gone. */
-void http1_turn_away(struct http1 *c);
+size_t http1_write_at_once(struct http1 *c, const char *text, size_t size);
+/* One connection too many: says 503 at once, whatever the client asks for; where it may speak
+ * HTTP/2, as soon as its first bytes say which protocol it speaks. They may have come already. c
+ * may be gone. */
+void http1_turn_away(struct http1 *c, struct str bytes);
 /* The worker leaves and the connection is idle: another worker has it from now on. True: the
  * connection is gone. */
 bool http1_hand_over(struct client *client);

@@ -37,6 +37,14 @@ enum http2_preface http2_preface(struct str bytes)
     return n < sizeof PREFACE - 1 ? HTTP2_MAYBE : HTTP2_YES;
 }
 
+struct str http2_refusal(void)
+{
+    static const char frames[] = "\0\0\0\4\0\0\0\0\0"
+                                 "\0\0\10\7\0\0\0\0\0"
+                                 "\0\0\0\0\0\0\0\13";
+    return (struct str){frames, sizeof frames - 1};
+}
+
 /* --- the end --- */
 
 static void http2_free(struct http2 *h)

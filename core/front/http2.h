@@ -24,6 +24,10 @@ enum http2_preface {
 /* Whether these first bytes of a connection are the client's preface (RFC 9113 section 3.4). */
 enum http2_preface http2_preface(struct str bytes);
 
+/* The bytes that turn a client away which has begun with the preface: SETTINGS, and a GOAWAY with
+ * ENHANCE_YOUR_CALM by which it knows that no stream was looked at (RFC 9113 section 6.8). */
+struct str http2_refusal(void);
+
 /* Takes over a connection that is idle, with the bytes that it has begun with, the preface first.
  * The memory of the client is http2's from now on. c may be gone. */
 void http2_take(struct client *c, struct str bytes);

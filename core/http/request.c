@@ -25,9 +25,11 @@ struct str http_version_text(enum http_version version)
     case HTTP_1_1:
         return STR("HTTP/1.1");
     case HTTP_2_0:
+        return STR("HTTP/2.0");
+    case HTTP_3_0:
         break;
     }
-    return STR("HTTP/2.0");
+    return STR("HTTP/3.0");
 }
 
 void request_fini(struct request *r)

@@ -65,8 +65,8 @@ struct headers {
     unsigned room;
 };
 
-/* The client's version; the values can be compared. */
-enum http_version { HTTP_1_0 = 10, HTTP_1_1 = 11, HTTP_2_0 = 20 };
+/* The client's version; the values can be compared. HTTP/3 is spoken by web servers in front. */
+enum http_version { HTTP_1_0 = 10, HTTP_1_1 = 11, HTTP_2_0 = 20, HTTP_3_0 = 30 };
 
 enum { BODY_NONE = -1, BODY_UNKNOWN = -2 };
 

@@ -102,6 +102,26 @@ static void test_request(void)
     end();
 }
 
+static void test_version(void)
+{
+    static const struct {
+        const char *text;
+        enum http_version is;
+    } cases[] = {{"HTTP/1.0", HTTP_1_0}, {"HTTP/1.1", HTTP_1_1}, {"HTTP/2.0", HTTP_2_0},
+                 {"HTTP/2", HTTP_2_0},   {"HTTP/3.0", HTTP_3_0}, {"HTTP/3", HTTP_3_0},
+                 {"INCLUDED", HTTP_1_1}, {"", HTTP_1_1}};
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test(cases[i].text);
+        begin();
+        pair("REQUEST_METHOD", "GET");
+        pair("SCRIPT_NAME", "/");
+        pair("SERVER_PROTOCOL", cases[i].text);
+        check_int(ask(), 0);
+        check_int(req.version, cases[i].is);
+        end();
+    }
+}
+
 static void test_scheme(void)
 {
     static const struct {
@@ -187,6 +207,7 @@ static void test_head(void)
 int main(void)
 {
     test_request();
+    test_version();
     test_scheme();
     test_refused();
     test_head();
