@@ -19,8 +19,9 @@ CRYPTO_LIBS   = $(shell pkg-config --libs libcrypto zlib libcrypt 2>/dev/null ||
 # Content codings beside gzip (core/http/coder_*).
 CODER_FLAGS   = $(if $(MINIMAL),,-DMG_BROTLI -DMG_ZSTD)
 CODER_LIBS    = $(if $(MINIMAL),,$(shell pkg-config --libs libbrotlienc libzstd 2>/dev/null || echo -lbrotlienc -lzstd))
-# TLS of listeners (core/tls); without it tls/none takes the place of the room's other files.
+# TLS of listeners; without it tls/none takes the place of the files that use OpenSSL.
 TLS           = $(if $(MINIMAL),,1)
+TLS_FILES     = certificate connection error localhost server store
 TLS_FLAGS     = $(if $(TLS),-DMG_TLS)
 TLS_LIBS      = $(if $(TLS),$(shell pkg-config --libs libssl libcrypto 2>/dev/null || echo -lssl -lcrypto))
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)
@@ -36,7 +37,7 @@ LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(T
           $(LUAJIT_LIBS) -lm -ldl -pthread
 
 ABSENT  = $(if $(HTTP2),,core/front/http2%.c) \
-          $(if $(TLS),core/tls/none.c,$(filter-out core/tls/none.c,$(wildcard core/tls/*.c)))
+          $(if $(TLS),core/tls/none.c,$(TLS_FILES:%=core/tls/%.c))
 CORE    = $(filter-out $(ABSENT),$(shell find core -name '*.c' | LC_ALL=C sort))
 C_SOURCES = $(shell find core tests -name '*.[ch]' | LC_ALL=C sort)
 LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)

@@ -1,7 +1,7 @@
 /*
- * none - this room in a program that was built without libssl (make MINIMAL=1), in place of its
- * other files. No route has a listener with TLS then (moongate.route.tls), so no connection has
- * any, and what needs one is never called.
+ * none - this room in a program that was built without libssl (make MINIMAL=1), in place of the
+ * files that use it. No route has a listener with TLS then (moongate.route.tls), so no connection
+ * has any, and what needs one is never called.
  */
 #include "tls/connection.h"
 #include "tls/localhost.h"
@@ -43,6 +43,26 @@ void tls_store_check(const struct tls_store *store,
                      void (*report)(void *ctx, const char *text, bool certain), void *ctx)
 {
     (void)store, (void)report, (void)ctx;
+}
+
+/* --- certificate --- */
+
+struct certificate *certificate_new(struct str cert, struct str key, const char *source,
+                                    const char *key_source, const char **err)
+{
+    (void)cert, (void)key, (void)source, (void)key_source;
+    *err = ABSENT;
+    return NULL;
+}
+
+struct certificate *certificate_hold(struct certificate *c)
+{
+    return c;
+}
+
+void certificate_drop(struct certificate *c)
+{
+    (void)c;
 }
 
 /* --- server --- */

@@ -3,6 +3,7 @@
 
 local http = require("tests.support.http")
 local net = require("tests.support.net")
+local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
@@ -104,6 +105,32 @@ describe("a certificate for localhost", function()
       assert.matches("can't be kept in " .. state .. "/moongate: ", fails(state), 1, true)
       process.chmod(state, "700")
     end
+  end)
+
+  it("is what `make run` offers", function()
+    local state = process.tempdir("state")
+    local plain, secure = "127.0.0.1:" .. net.free_port(), "127.0.0.1:" .. net.free_port()
+    local child = process.spawn({
+      argv = { "tools/run-example", "examples/hello" }, stderr = state .. "/log", env = {
+        LISTEN = plain, HTTPS = secure, XDG_STATE_HOME = state, TMPDIR = process.tempdir("tmp"),
+        MOONGATE_CONTROL = "unix:" .. state .. "/control.sock",
+      },
+    })
+    local function said()
+      return process.read_file(state .. "/log") or ""
+    end
+    poll.wait(function()
+      assert(child:alive(), said())
+      return net.listening(secure)
+    end, "`make run` to listen")
+    local body, code, problem = tls.curl({ "https://" .. secure .. "/", "--cacert",
+      paths(state).cert, "-w", "%{http_code} %{http_version}" })
+    assert.equal(0, code, problem)
+    assert.matches("200 2$", body)
+    assert.equal(200, http.get(plain, "/").status)
+    assert.matches(("Open http://%s/ or https://%s/ and edit "):format(plain, secure), said(), 1,
+      true)
+    assert.is_true(child:stop())
   end)
 
   it("that another user has made is left alone", function()

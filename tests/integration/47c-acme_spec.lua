@@ -100,7 +100,7 @@ describe("a certificate", function()
 
   it("needs nothing but the challenge over http", function()
     assert.equal(404, http.get(gate.address, "/.well-known/acme-challenge/nothing").status)
-    local answer = http.request(gate.address, { path = "/x?y", headers = { Host = "shop.test" } })
+    local answer = http.request(gate.address, { path = "/x?y", host = "shop.test" })
     assert.equal(301, answer.status)
     assert.equal("https://shop.test/x?y", answer.headers.location)
   end)

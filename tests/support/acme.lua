@@ -87,7 +87,7 @@ end
 -- Runs a client to its end, which must be a good one.
 local function run(self, argv, env)
   env.HOME, env.NO_PROXY, env.no_proxy = self.dir, "*", "*"
-  local result = process.run({ argv = argv, env = env, cwd = self.dir }, 180)
+  local result = process.run({ argv = argv, env = env, cwd = self.dir }, 300)
   if result.code ~= 0 then
     error(("%s: %s%s\npebble: %s"):format(table.concat(argv, " "), result.stdout, result.stderr,
       self:log()), 3)
