@@ -107,7 +107,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/json base/log base/lookup base/loop base/netset \
+UNITS = base/addr base/arena base/backlog base/buf base/datagram base/date base/input base/json base/log base/lookup base/loop base/netset base/outlet \
         base/password base/resolve base/spool base/str base/walk base/writer http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
         http/range http/spans http/traceparent \
         http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
@@ -119,10 +119,14 @@ links_base/backlog = base/backlog base/spool base/input base/buf base/str
 links_base/buf = base/buf base/str
 links_base/date = base/date base/str
 links_base/json = base/json base/str
-links_base/log = base/log base/writer base/str
 links_base/lookup = base/lookup base/finding base/walk base/str
 links_base/walk = base/walk
-links_base/writer = base/writer base/str
+links_outlet = base/outlet base/datagram base/addr base/date base/str
+links_log = base/log base/line base/writer $(links_outlet)
+links_base/datagram = base/datagram base/addr base/date base/str
+links_base/log = $(links_log)
+links_base/outlet = $(links_log)
+links_base/writer = base/writer $(links_outlet)
 links_base/input = base/input base/str
 links_base/loop = base/loop base/input base/date base/str
 links_base/netset = base/netset base/addr base/arena base/str
@@ -154,14 +158,14 @@ links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_serv
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/tail = shm/tail base/str
 links_shm/trace = shm/trace base/str
-links_shm/underway = shm/underway base/log base/writer $(links_http/access)
+links_shm/underway = shm/underway $(links_log) $(links_http/access)
 links_shm/changes = shm/changes shm/lock base/addr base/str
 links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/scripts = shm/scripts base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front exchange/filter base/str
 links_tls = $(if $(TLS),tls/store tls/server tls/connection tls/asked tls/certificate tls/pem tls/error,tls/none) shm/tickets
-links_front/listener = front/listener base/addr base/log base/writer base/date \
+links_front/listener = front/listener $(links_log) \
                        base/loop base/input shm/metrics shm/lock base/str $(links_tls)
 links_process/bind = process/bind base/addr base/str
 links_process/history = process/history base/str

@@ -1,54 +1,58 @@
 /* log - see log.h. One log a process: its state is this file's. */
 #include "base/log.h"
 
+#include "base/line.h"
+#include "base/outlet.h"
 #include "base/writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LINE_MAX_SIZE     16384
-#define TEXT_MAX_SIZE     (LINE_MAX_SIZE / 2)
-#define COUNT_SIZE        100 /* of what a quota says at the end of a line */
-#define TAIL_SIZE         (2 + LOG_ABOUT_SIZE + COUNT_SIZE)
+#define TEXT_MAX_SIZE     (LINE_SIZE / 2)
 #define ERROR_SIZE        65536 /* bytes that may wait for the error log, and */
 #define PRINT_SIZE        65536 /* for each of the standard streams */
 #define ACCESS_FLUSH_FROM 32768
-#define SAID_EVERY        10 /* seconds between two lines about lost lines, and of a quota */
+#define AGAIN_ABSENT      200 /* milliseconds until an absent receiver of datagrams is tried again */
+#define AGAIN_FULL        1   /* and one that has no room */
+#define SAID_EVERY        10  /* seconds between two lines about lost lines, and of a quota */
 #define CHANGE_WAITS      1 /* seconds that a log on a slow disk has, before another takes its place */
 #define END_WAITS         5 /* and before the process ends */
 
-/* A log: its descriptor, and the lines that it has not been written yet. */
+/* A log: its outlet, and the lines that it has not been written yet. */
 struct sink {
-    int fd; /* -1: lines are dropped */
-    enum { SINK_FILE, SINK_PRIVATE, SINK_SOCKET, SINK_BORROWED } kind;
+    struct outlet out;
     uint32_t *used;
     char *bytes;
     size_t size;
-    bool behind; /* the thread writes it: `file`, of which `written` bytes are in the log */
+    uint32_t *form; /* enum datagram_form of the lines that wait; NULL: they are plain */
+    bool behind;    /* the thread writes it: `file`, of which `written` bytes are in the log */
     uint32_t *written;
     struct writer_file file;
+    size_t head;        /* bytes before the text of the line that is being written */
+    uint64_t again;     /* milliseconds: no datagram is tried before */
+    int obstacle;       /* errno of the last datagram that was tried; 0: none */
     unsigned long lost; /* lines lost since the last line about them */
     int reason;         /* errno of the last lost line */
     const char *name;
 };
 
 static char error_bytes[ERROR_SIZE];
-static uint32_t error_used;
+static uint32_t error_used, error_form;
 static struct log_lines own_lines;
-static struct sink errors = {.fd = STDERR_FILENO,
+static struct sink errors = {.out = {.fd = STDERR_FILENO},
                              .used = &error_used,
+                             .form = &error_form,
                              .bytes = error_bytes,
                              .size = ERROR_SIZE,
                              .name = "the error log"};
-static struct sink accesses = {.fd = -1,
+static struct sink accesses = {.out = {.fd = -1},
                                .used = &own_lines.used,
+                               .form = &own_lines.form,
                                .written = &own_lines.written,
                                .bytes = own_lines.bytes,
                                .size = LOG_ACCESS_SIZE,
@@ -70,34 +74,19 @@ static struct stream {
 } streams[2] = {
     {.given = -1,
      .pipe = {-1, -1},
-     .sink = {.fd = STDOUT_FILENO,
+     .sink = {.out = {.fd = STDOUT_FILENO},
               .used = &streams[0].used,
               .bytes = streams[0].bytes,
               .size = PRINT_SIZE,
               .name = "standard output"}},
     {.given = -1,
      .pipe = {-1, -1},
-     .sink = {.fd = STDERR_FILENO,
+     .sink = {.out = {.fd = STDERR_FILENO},
               .used = &streams[1].used,
               .bytes = streams[1].bytes,
               .size = PRINT_SIZE,
               .name = "standard error"}},
 };
-
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
-
-int log_level_parse(const char *name)
-{
-    for (int i = 0; i < 4; i++)
-        if (strcmp(name, level_names[i]) == 0)
-            return i;
-    return -1;
-}
-
-const char *log_level_name(enum log_level level)
-{
-    return level_names[level];
-}
 
 enum log_level log_level_set(void)
 {
@@ -150,75 +139,13 @@ enum log_level log_threshold(void)
 
 /* --- writing without waiting --- */
 
-/* Chooses how to write without waiting. A file takes all bytes. A description of this process is
- * non-blocking; a socket gets MSG_DONTWAIT. A description that other processes share, and that
- * can't be opened again, is polled before each write of at most PIPE_BUF bytes. */
-static void log_set_fd(struct sink *s, int fd)
+static void log_set_outlet(struct sink *s, int fd, const char *target)
 {
-    struct stat st;
     if (fd == STDOUT_FILENO || fd == STDERR_FILENO)
-        fd = streams[fd - STDOUT_FILENO].sink.fd;
-    s->fd = fd;
-    if (fd < 0 || fstat(fd, &st) != 0)
-        return;
-    s->kind = S_ISREG(st.st_mode)               ? SINK_FILE
-              : S_ISSOCK(st.st_mode)            ? SINK_SOCKET
-              : fcntl(fd, F_GETFL) & O_NONBLOCK ? SINK_PRIVATE
-                                                : SINK_BORROWED;
-}
-
-static ssize_t log_write_once(const struct sink *s, const char *p, size_t n)
-{
-    struct pollfd room = {.fd = s->fd, .events = POLLOUT};
-    if (s->kind == SINK_SOCKET)
-        return send(s->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (s->kind == SINK_BORROWED && poll(&room, 1, 0) != 1) {
-        errno = EAGAIN;
-        return -1;
-    }
-    return write(s->fd, p, n);
-}
-
-/* The bytes of one write. A pipe gets whole lines of at most PIPE_BUF bytes, so that lines of
- * several processes do not mix; a longer line is written alone. */
-static size_t log_piece_of(const struct sink *s, const char *p, size_t n)
-{
-    if (s->kind == SINK_FILE || n <= PIPE_BUF)
-        return n;
-    const char *end = memrchr(p, '\n', PIPE_BUF);
-    if (end != NULL)
-        return (size_t)(end - p) + 1;
-    end = memchr(p + PIPE_BUF, '\n', n - PIPE_BUF);
-    size_t line = end != NULL ? (size_t)(end - p) + 1 : n;
-    return s->kind == SINK_BORROWED ? PIPE_BUF : line;
-}
-
-/* Writes as much as possible now, and returns the number of bytes. *err: 0, EAGAIN, or the error of
- * the rest. */
-static size_t log_put(const struct sink *s, const char *p, size_t n, int *err)
-{
-    size_t done = 0;
-    *err = 0;
-    while (done < n) {
-        size_t piece = log_piece_of(s, p + done, n - done);
-        ssize_t w = log_write_once(s, p + done, piece);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0) {
-            *err = w < 0 ? errno : ENOSPC;
-            break;
-        }
-        done += (size_t)w;
-    }
-    return done;
-}
-
-static unsigned long log_count_lines(const char *p, size_t n)
-{
-    unsigned long count = 0;
-    for (const char *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
-        count++;
-    return count;
+        fd = streams[fd - STDOUT_FILENO].sink.out.fd;
+    outlet_set(&s->out, fd, target);
+    s->again = 0;
+    s->obstacle = 0;
 }
 
 static void log_set_used(const struct sink *s, size_t used)
@@ -247,6 +174,21 @@ static void log_flush_behind(struct sink *s)
         writer_make_room(&s->file);
 }
 
+/* Writes what the outlet takes now. A receiver of datagrams that is not there may come back, so its
+ * lines wait as for one that has no room, but it is not asked for each line. */
+static size_t log_try(struct sink *s, const char *p, size_t n, int *err)
+{
+    size_t done = outlet_put(&s->out, p, n, err);
+    if (s->out.kind != OUTLET_DATAGRAM)
+        return done;
+    s->obstacle = *err;
+    if (*err != 0) {
+        s->again = log_milliseconds_now() + (*err == EAGAIN ? AGAIN_FULL : AGAIN_ABSENT);
+        *err = EAGAIN;
+    }
+    return done;
+}
+
 /* Writes the lines that wait. After an error other than EAGAIN they are lost. */
 static void log_flush_sink(struct sink *s)
 {
@@ -254,35 +196,36 @@ static void log_flush_sink(struct sink *s)
     size_t used = *s->used;
     if (s->behind)
         log_flush_behind(s);
-    if (used == 0 || s->behind)
+    if (used == 0 || s->behind || (s->obstacle != 0 && log_milliseconds_now() < s->again))
         return;
-    size_t done = s->fd >= 0 ? log_put(s, s->bytes, used, &err) : used;
+    size_t done = s->out.fd >= 0 ? log_try(s, s->bytes, used, &err) : used;
     if (done < used && err != EAGAIN) {
-        s->lost += log_count_lines(s->bytes + done, used - done);
+        s->lost += outlet_count(s->bytes + done, used - done);
         s->reason = err;
         done = used;
     }
-    memmove(s->bytes, s->bytes + done, used - done);
+    if (done > 0)
+        memmove(s->bytes, s->bytes + done, used - done);
     log_set_used(s, used - done);
 }
 
 static void log_drop(struct sink *s, const char *p, size_t n, int reason)
 {
-    unsigned long lines = log_count_lines(p, n);
+    unsigned long lines = outlet_count(p, n);
     s->lost += lines > 0 ? lines : 1;
-    s->reason = reason;
+    s->reason = reason == EAGAIN && s->obstacle != 0 ? s->obstacle : reason;
 }
 
 /* Chooses whether the thread writes the access log. Lines that wait go to the file before. Those
  * that a slow disk holds up are lost if the new log is no file. */
 static void log_choose_writer(struct sink *s)
 {
-    bool may = writer_runs() && s->fd >= 0 && s->kind == SINK_FILE;
+    bool may = writer_runs() && s->out.fd >= 0 && s->out.kind == OUTLET_FILE;
     if (may) {
         s->file.bytes = s->bytes;
         s->file.used = s->used;
         s->file.written = s->written;
-        may = writer_set(&s->file, s->fd);
+        may = writer_set(&s->file, s->out.fd);
     }
     if (s->behind && !may && writer_take_back(&s->file, CHANGE_WAITS) > 0) {
         writer_make_room(&s->file);
@@ -294,118 +237,31 @@ static void log_choose_writer(struct sink *s)
     s->behind = may;
 }
 
-void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
+/* Lines that wait in another form than the outlet's are lost: nobody would understand them. */
+static void log_choose_form(struct sink *s)
+{
+    uint32_t form = s->out.to.form;
+    if (*s->form != form && *s->used > 0) {
+        log_drop(s, s->bytes, *s->used, EAGAIN);
+        log_set_used(s, 0);
+    }
+    *s->form = form;
+}
+
+void log_setup(int error_fd, const char *error, enum log_level level, int access_fd,
+               const char *access)
 {
     threshold = level;
-    log_set_fd(&errors, new_error_fd);
-    log_set_fd(&accesses, new_access_fd);
+    log_set_outlet(&errors, error_fd, error);
+    log_choose_form(&errors);
+    log_set_outlet(&accesses, access_fd, access);
+    if (!accesses.behind) /* else the file gets the lines that wait */
+        log_choose_form(&accesses);
     log_choose_writer(&accesses);
+    log_choose_form(&accesses);
 }
 
-/* Makes text safe for a log; returns the bytes used of out. */
-static size_t log_escape(const char *text, size_t n, char *out, size_t room)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < n && used + 5 < room; i++) {
-        unsigned char c = (unsigned char)text[i];
-        size_t shown = str_shown(text + i, n - i);
-        if (c == '\n') {
-            if (i + 1 < n) {
-                out[used++] = '\n';
-                out[used++] = '\t';
-            }
-        } else if (shown > 0 || c == '\t') {
-            out[used++] = (char)c;
-            for (; shown > 1; shown--)
-                out[used++] = text[++i];
-        } else {
-            used += (size_t)snprintf(out + used, room - used, "\\x%02x", c);
-        }
-    }
-    return used;
-}
-
-/* --- the request that a line is about --- */
-
-/* Writes a word and the text. `also`: bytes that are escaped although they can be shown. A text of
- * more than `most` bytes is cut. */
-static size_t log_about_part(char *out, const char *word, struct str text, const char *also,
-                             size_t most)
-{
-    size_t used = 0;
-    if (text.n == 0)
-        return 0;
-    for (; *word != '\0'; word++)
-        out[used++] = *word;
-    size_t end = used + most;
-    while (text.n > 0 && used + 4 <= end) {
-        size_t shown = strchr(also, text.p[0]) != NULL ? 0 : str_shown(text.p, text.n);
-        if (shown > 0)
-            memcpy(out + used, text.p, shown);
-        else
-            snprintf(out + used, 5, "\\x%02x", (unsigned char)text.p[0]);
-        used += shown > 0 ? shown : 4;
-        text = str_skip(text, shown > 0 ? shown : 1);
-    }
-    if (text.n > 0) {
-        memcpy(out + used, "...", 3);
-        used += 3;
-    }
-    return used;
-}
-
-size_t log_about_text(const struct log_about *about, char out[LOG_ABOUT_SIZE])
-{
-    static const char ends[] = ",;\\\""; /* of a part; strchr finds NUL, too */
-    size_t n = 0;
-    n += log_about_part(out + n, "", about->method, " ,;", 64);
-    n += log_about_part(out + n, n > 0 ? " " : "", about->uri, " ", 1024);
-    n += log_about_part(out + n, n > 0 ? ", request " : "request ", about->id, ends, 128);
-    n += log_about_part(out + n, ", host ", about->host, ends, 320);
-    n += log_about_part(out + n, ", tenant ", about->tenant, ends, 160);
-    out[n] = '\0';
-    return n;
-}
-
-/* --- lines of the error log --- */
-
-/* A line before an outlet has made it its own. */
-struct log_line {
-    enum log_level level;
-    struct str text;               /* not escaped; a newline begins a further line of it */
-    const struct log_about *about; /* NULL: no request */
-    const char *count;             /* what a quota says at the end; "": nothing */
-};
-
-/* Bytes of the line's end: "; GET /, request ..." and the count. */
-static size_t log_tail(const struct log_line *l, char out[TAIL_SIZE])
-{
-    size_t n = 0;
-    if (l->about != NULL) {
-        memcpy(out, "; ", 2);
-        n = 2 + log_about_text(l->about, out + 2);
-    }
-    size_t count = strlen(l->count);
-    memcpy(out + n, l->count, count);
-    return n + count;
-}
-
-/* The line as text. The end has its place also where the text must be cut. */
-static size_t log_compose(char *line, size_t size, const struct log_line *l)
-{
-    char tail[TAIL_SIZE];
-    size_t end = log_tail(l, tail);
-    time_t now = time(NULL);
-    struct tm tm;
-    localtime_r(&now, &tm);
-    size_t used = strftime(line, 64, "%Y/%m/%d %H:%M:%S ", &tm);
-    used += (size_t)snprintf(line + used, 64, "[%s] %d: ", level_names[l->level], (int)getpid());
-    used += log_escape(l->text.p, l->text.n, line + used, size - used - end - 1);
-    memcpy(line + used, tail, end);
-    used += end;
-    line[used++] = '\n';
-    return used;
-}
+/* --- lines that wait --- */
 
 /* Queues whole lines after those that wait, while there is room; further lines are dropped. */
 static void log_keep(struct sink *s, const char *p, size_t n)
@@ -425,7 +281,7 @@ static void log_add(struct sink *s, const char *p, size_t n)
 {
     int err = 0;
     log_flush_sink(s);
-    size_t done = *s->used == 0 && s->fd >= 0 ? log_put(s, p, n, &err) : 0;
+    size_t done = *s->used == 0 && s->out.fd >= 0 ? log_try(s, p, n, &err) : 0;
     if (done < n && (err == 0 || err == EAGAIN))
         log_keep(s, p + done, n - done);
     else if (done < n)
@@ -434,6 +290,12 @@ static void log_add(struct sink *s, const char *p, size_t n)
 
 static const char *log_why_lost(const struct sink *s)
 {
+    static char text[160];
+    char to[ADDR_TEXT_SIZE];
+    if (s->reason != EAGAIN && s->out.kind == OUTLET_DATAGRAM) {
+        snprintf(text, sizeof text, "%s: %s", addr_text(&s->out.to.to, to), strerror(s->reason));
+        return text;
+    }
     if (s->reason != EAGAIN)
         return strerror(s->reason);
     return s->behind ? "the disk took too long" : "nobody read them in time";
@@ -444,9 +306,10 @@ static const char *log_why_lost(const struct sink *s)
 static void log_say_lost(struct sink *s)
 {
     static time_t said;
-    char text[160], line[400];
+    char text[320], line[LINE_SIZE];
     time_t now = time(NULL);
-    bool goes_on = log_pending(s) > 0 || s->reason != EAGAIN;
+    bool is_full = s->reason == EAGAIN || s->out.kind == OUTLET_DATAGRAM;
+    bool goes_on = log_pending(s) > 0 || !is_full || s->obstacle != 0;
     if (s->lost == 0 || *errors.used > 0 || (goes_on && now < said + SAID_EVERY))
         return;
     int n = snprintf(text, sizeof text, "lines of %s are lost: %s (%lu of this process)", s->name,
@@ -454,15 +317,15 @@ static void log_say_lost(struct sink *s)
     said = now;
     s->lost = 0;
     struct log_line l = {.level = LOG_WARN, .text = {text, (size_t)n}, .count = ""};
-    log_add(&errors, line, log_compose(line, sizeof line, &l));
+    log_add(&errors, line, line_render(&errors.out, &l, line));
 }
 
 static void log_write_line(const struct log_line *l)
 {
-    char line[LINE_MAX_SIZE];
+    char line[LINE_SIZE];
     log_flush_sink(&errors);
     log_say_lost(&errors);
-    log_add(&errors, line, log_compose(line, sizeof line, l));
+    log_add(&errors, line, line_render(&errors.out, l, line));
 }
 
 /* The text, cut where it does not fit. */
@@ -563,7 +426,7 @@ static void log_forget_left_out(void)
 void log_vabout(const struct log_about *about, struct log_quota *quota, enum log_level level,
                 const char *fmt, va_list args)
 {
-    char text[TEXT_MAX_SIZE], count[COUNT_SIZE] = "";
+    char text[TEXT_MAX_SIZE], count[LINE_COUNT_SIZE] = "";
     if (level < log_threshold() || (quota != NULL && !log_use_quota(quota)))
         return;
     size_t n = log_print(text, sizeof text, fmt, args);
@@ -620,7 +483,7 @@ static void log_own_stream(int fd)
     if (fstat(fd, &st) != 0)
         return;
     if (S_ISSOCK(st.st_mode) && pipe2(s->pipe, O_CLOEXEC | O_NONBLOCK) == 0)
-        s->sink.fd = s->given = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        s->sink.out.fd = s->given = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
         return;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -636,9 +499,9 @@ void log_own_streams(void)
 {
     for (int i = 0; i < 2; i++) {
         log_own_stream(STDOUT_FILENO + i);
-        log_set_fd(&streams[i].sink, STDOUT_FILENO + i);
+        log_set_outlet(&streams[i].sink, STDOUT_FILENO + i, "");
     }
-    log_set_fd(&errors, errors.fd);
+    log_set_outlet(&errors, errors.out.fd, "");
 }
 
 void log_give_streams_back(void)
@@ -704,9 +567,15 @@ void log_capture_streams(void)
 
 /* --- the access log --- */
 
-char *log_access_reserve(size_t n)
+static bool log_access_is_datagram(void)
 {
-    if (accesses.fd < 0 || n > accesses.size)
+    return accesses.out.kind == OUTLET_DATAGRAM;
+}
+
+/* Room for n more bytes, or NULL. */
+static char *log_access_room(size_t n)
+{
+    if (accesses.out.fd < 0 || n > accesses.size)
         return NULL;
     if (n > accesses.size - *accesses.used)
         log_flush();
@@ -718,26 +587,46 @@ char *log_access_reserve(size_t n)
     return NULL;
 }
 
-void log_access_commit(size_t n)
+/* n more bytes are in the buffer. A log that takes no bytes is not tried at each line; the timer
+ * tries it again. A datagram can't have several lines, so each of them is sent at once. */
+static void log_access_added(size_t n)
 {
     size_t before = log_pending(&accesses);
     log_set_used(&accesses, *accesses.used + n);
-    /* A log that takes no bytes is not tried at each line; the timer tries it again. */
-    if (before < ACCESS_FLUSH_FROM && before + n >= ACCESS_FLUSH_FROM)
+    if (log_access_is_datagram())
+        log_flush_sink(&accesses);
+    else if (before < ACCESS_FLUSH_FROM && before + n >= ACCESS_FLUSH_FROM)
         log_flush();
 }
 
-void log_access(struct str line)
+char *log_access_reserve(size_t n)
 {
-    bool cut = line.n > LINE_MAX_SIZE;
-    size_t n = cut ? LINE_MAX_SIZE : line.n;
-    char *room = log_access_reserve(n);
+    char head[DATAGRAM_HEAD];
+    const struct datagram *to = &accesses.out.to;
+    accesses.head = log_access_is_datagram() ? datagram_head(to, to->severity, head) : 0;
+    char *room = log_access_room(accesses.head + n);
     if (room == NULL)
-        return;
-    memcpy(room, line.p, n);
-    if (cut)
-        room[n - 1] = '\n';
-    log_access_commit(n);
+        return NULL;
+    memcpy(room, head, accesses.head);
+    return room + accesses.head;
+}
+
+void log_access_commit(size_t n, size_t fields)
+{
+    char *line = accesses.bytes + *accesses.used;
+    if (n > 0 && log_access_is_datagram()) {
+        datagram_clean(line + accesses.head, n - 1);
+        n += accesses.head + fields;
+        if (accesses.out.to.form == DATAGRAM_SYSLOG && n > DATAGRAM_MOST + 1)
+            n = DATAGRAM_MOST + 1;
+        line[n - 1] = '\n';
+    }
+    log_access_added(n);
+}
+
+bool log_access_has_fields(void)
+{
+    return accesses.out.to.form == DATAGRAM_JOURNAL;
 }
 
 void log_keep_in(struct log_lines *lines)
@@ -746,6 +635,8 @@ void log_keep_in(struct log_lines *lines)
     accesses.bytes = lines->bytes;
     accesses.used = &lines->used;
     accesses.written = &lines->written;
+    lines->form = *accesses.form;
+    accesses.form = &lines->form;
     log_set_used(&accesses, 0);
     __atomic_store_n(accesses.written, 0, __ATOMIC_RELEASE);
 }
@@ -758,6 +649,7 @@ void log_write_behind(void)
 
 void log_end(void)
 {
+    errors.again = accesses.again = 0; /* the last look for an absent receiver */
     log_flush();
     if (accesses.behind && writer_drain(END_WAITS))
         log_flush();
@@ -775,11 +667,15 @@ void log_rescue(struct log_lines *lines)
         used--;
     if (used == 0)
         return;
-    char *room = log_access_reserve(used);
+    if (lines->form != *accesses.form) {
+        log_drop(&accesses, bytes, used, EAGAIN);
+        return;
+    }
+    char *room = log_access_room(used);
     if (room == NULL) {
-        accesses.lost += accesses.fd >= 0 ? log_count_lines(bytes, used) : 0;
+        accesses.lost += accesses.out.fd >= 0 ? outlet_count(bytes, used) : 0;
         return;
     }
     memcpy(room, bytes, used);
-    log_access_commit(used);
+    log_access_added(used);
 }

@@ -9,6 +9,7 @@
  * kept, up to a bound; further lines are dropped and counted, and the count is logged once there is
  * room again. The access log of a worker does not wait for a slow disk either: a thread writes it
  * where it is a file (base/writer). A line of the error log is in its file when log_write returns.
+ * Of a log that is sent as datagrams (base/datagram) each line is sent at once.
  */
 #ifndef MG_BASE_LOG_H
 #define MG_BASE_LOG_H
@@ -41,8 +42,11 @@ void log_capture_streams(void);
 int log_stream_pipe(int i);
 void log_pass_stream(int i);
 
-/* Sets the descriptors of both logs, which the caller keeps. access_fd -1: no access log. */
-void log_setup(int error_fd, enum log_level level, int access_fd);
+/* Sets the descriptors of both logs, which the caller keeps, and their targets as a loader reports
+ * them. access_fd -1: no access log. Lines that wait for an earlier descriptor go to this one,
+ * unless these are datagrams of another form. */
+void log_setup(int error_fd, const char *error, enum log_level level, int access_fd,
+               const char *access);
 /* The level below which no line is written: that of an order, else that of log_setup. */
 enum log_level log_threshold(void);
 /* That of log_setup. */
@@ -118,8 +122,6 @@ void log_say_left_out(bool all);
 /* Logs the quota's count and resets it, before it is used for lines of another kind. */
 void log_end_quota(struct log_quota *quota);
 
-/* Adds a line (with its newline) to the access log's buffer. */
-void log_access(struct str line);
 /* True while lines of either log wait to be flushed. */
 bool log_waiting(void);
 /* Writes waiting lines, as many as the descriptors take. A full disk or a pipe without a reader
@@ -129,7 +131,11 @@ void log_flush(void);
 /* Room for one more access line of up to n bytes in the buffer itself, or NULL when there is no
  * access log, or no room (that is counted). Commit with log_access_commit; saves the copy. */
 char *log_access_reserve(size_t n);
-void log_access_commit(size_t n);
+/* The line has n bytes, its newline among them; 0: it is dropped. `fields`: bytes of fields for the
+ * journal (access_journal) in place of the newline and behind it; n and they fit into the room. */
+void log_access_commit(size_t n, size_t fields);
+/* True where the access log goes to the journal, which takes fields beside a line's text. */
+bool log_access_has_fields(void);
 
 #define LOG_ACCESS_SIZE (128u << 10)
 
@@ -138,6 +144,7 @@ void log_access_commit(size_t n);
 struct log_lines {
     uint32_t used;
     uint32_t written; /* bytes at the beginning that are in the log already */
+    uint32_t form;    /* enum datagram_form of the lines */
     char bytes[LOG_ACCESS_SIZE];
 };
 

@@ -1,7 +1,8 @@
 /* writer - see writer.h. */
 #include "base/writer.h"
 
-#include <errno.h>
+#include "base/outlet.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -51,31 +52,6 @@ static size_t writer_copy(const struct writer_file *f, char *chunk)
     return n;
 }
 
-static size_t writer_put(int fd, const char *p, size_t n, int *err)
-{
-    size_t done = 0;
-    *err = 0;
-    while (done < n) {
-        ssize_t w = write(fd, p + done, n - done);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0) {
-            *err = w < 0 ? errno : ENOSPC;
-            break;
-        }
-        done += (size_t)w;
-    }
-    return done;
-}
-
-static unsigned long writer_count_lines(const char *p, size_t n)
-{
-    unsigned long count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += p[i] == '\n';
-    return count;
-}
-
 /* Notes that so many bytes are written. Behind the last one for a descriptor the next one's begin.
  */
 static void writer_advance(struct writer_file *f, size_t n)
@@ -98,7 +74,7 @@ static void writer_write(struct writer_file *f)
     int fd = f->fd, err;
     f->busy = fd;
     pthread_mutex_unlock(&writer.lock);
-    size_t done = writer_put(fd, chunk, n, &err);
+    size_t done = outlet_put(&(struct outlet){.fd = fd, .kind = OUTLET_FILE}, chunk, n, &err);
     pthread_mutex_lock(&writer.lock);
     f->busy = -1;
     if (f->fd != fd)
@@ -106,7 +82,7 @@ static void writer_write(struct writer_file *f)
     if (f->turn == turn)
         writer_advance(f, n);
     if (f->turn == turn && done < n) { /* bytes that were taken back are the caller's to count */
-        f->lost += writer_count_lines(chunk + done, n - done);
+        f->lost += outlet_count(chunk + done, n - done);
         f->reason = err;
     }
     pthread_cond_broadcast(&writer.progress);

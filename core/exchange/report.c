@@ -164,6 +164,26 @@ static size_t report_line(const struct generation *generation, const struct requ
     }
 }
 
+/* Logs the line that a script has made; without one (NULL) that of the format. */
+static void report_log(const struct generation *generation, const struct request *req,
+                       struct str line)
+{
+    bool journal = log_access_has_fields();
+    char *room = log_access_reserve(ACCESS_LINE_SIZE + (journal ? ACCESS_JOURNAL_SIZE : 0));
+    if (room == NULL)
+        return;
+    size_t n = line.n < ACCESS_LINE_SIZE ? line.n : ACCESS_LINE_SIZE, fields = 0;
+    if (line.p == NULL) {
+        n = report_line(generation, req, room);
+    } else {
+        memcpy(room, line.p, n);
+        room[n - 1] = '\n';
+    }
+    if (journal && n > 0)
+        fields = access_journal(req, generation->number, room + n - 1, ACCESS_JOURNAL_SIZE);
+    log_access_commit(n, fields);
+}
+
 void report_access(struct generation *generation, struct request *req, struct script_call *call)
 {
     enum access_format format = generation->settings->access_format;
@@ -179,12 +199,5 @@ void report_access(struct generation *generation, struct request *req, struct sc
         script_format(script, req, call, &line);
     if (format == ACCESS_OFF || (line.p != NULL && line.n == 0))
         return;
-    if (line.p != NULL) {
-        log_access(line);
-        return;
-    }
-    char *room = log_access_reserve(ACCESS_LINE_SIZE);
-    if (room == NULL)
-        return;
-    log_access_commit(report_line(generation, req, room));
+    report_log(generation, req, line);
 }

@@ -1,6 +1,7 @@
 /* access - see access.h. */
 #include "http/access.h"
 
+#include "base/datagram.h"
 #include "base/date.h"
 #include "http/traceparent.h"
 
@@ -583,6 +584,48 @@ size_t access_fields(const struct access_fields *format, const struct request *r
     }
     access_put(&l, STR("\n"));
     return l.full ? 0 : l.used;
+}
+
+/* --- the journal --- */
+
+#define JOURNAL_FIELD 2000 /* bytes of one field */
+
+static void access_put_journal_name(struct line *l, enum access_field field)
+{
+    char name[40];
+    const char *text = field == FIELD_ID ? "request_id" : field_names[field];
+    int n = snprintf(name, sizeof name, "%cMOONGATE_%s=", DATAGRAM_FIELD, text);
+    for (int i = 0; i < n; i++)
+        if (name[i] >= 'a' && name[i] <= 'z')
+            name[i] = (char)(name[i] - 'a' + 'A');
+    access_put(l, (struct str){name, (size_t)n});
+}
+
+/* Fields that say in other words what others say are left out. */
+static bool access_is_of_journal(enum access_field field)
+{
+    return field != FIELD_REQUEST && field != FIELD_TIME_ISO8601 && field != FIELD_TIME_LOCAL;
+}
+
+size_t access_journal(const struct request *req, unsigned generation, char *out, size_t size)
+{
+    struct line l = {.out = out, .size = size};
+    access_put(&l, (struct str){"\x1fMOONGATE_LOG=access", sizeof "\x1fMOONGATE_LOG=access" - 1});
+    for (int i = FIELD_APP_STATUS; i <= FIELD_VERSION && !l.full; i++) {
+        const struct access_part part = {.field = (enum access_field)i};
+        struct str text = STR_NONE;
+        size_t before = l.used;
+        access_put_journal_name(&l, part.field);
+        size_t from = l.used;
+        if (access_text_of(&part, req, &text))
+            access_put_some(&l, text, JOURNAL_FIELD, "\\x%02X");
+        else
+            access_put_own(&l, req, part.field, generation);
+        bool empty = l.used == from || (l.used == from + 1 && l.out[from] == '-');
+        if (empty || l.full || !access_is_of_journal(part.field))
+            l.used = before;
+    }
+    return l.used;
 }
 
 /* Takes the name of a field off the text, behind its dollar. */

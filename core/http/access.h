@@ -17,6 +17,12 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
 size_t access_fields(const struct access_fields *format, const struct request *req,
                      unsigned generation, char *out, size_t size);
 
+/* Writes the request as fields of a line for the journal (base/datagram): MOONGATE_STATUS and the
+ * like. What the request does not have is no field. Returns the number of bytes, at most size. */
+size_t access_journal(const struct request *req, unsigned generation, char *out, size_t size);
+
+#define ACCESS_JOURNAL_SIZE 32768 /* has room for all fields */
+
 #define ACCESS_PARTS     128   /* of a format: fields, and texts between them */
 #define ACCESS_FORMAT    4096  /* bytes of its text */
 #define ACCESS_LINE_SIZE 32768 /* every line is shorter */

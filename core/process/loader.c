@@ -110,6 +110,27 @@ static void loader_write_addresses(int out, const char *report, FILE *lines)
     }
 }
 
+/* Likewise the address of a syslog server that a log goes to: the first one of a name. */
+static void loader_write_receivers(int out, const char *report, FILE *lines)
+{
+    for (const char *line = report; line != NULL; line = strchr(line, '\n')) {
+        char key[16], given[300], text[ADDR_TEXT_SIZE], message[512];
+        struct addr first;
+        line += line != report;
+        if (sscanf(line, "%15[^\t\n]\tsyslog %*s %*s %*s %*s %*s %299[^\t\n]", key, given) != 2 ||
+            (strcmp(key, "access") != 0 && strcmp(key, "error") != 0) ||
+            !addr_is_name(given, NULL, NULL))
+            continue;
+        const char *bad = addr_resolve(given, &first);
+        if (bad != NULL) {
+            snprintf(message, sizeof message, "log.%s: the syslog server %s can't be found: %s",
+                     key, given, bad);
+            loader_fail(out, message, report);
+        }
+        fprintf(lines, "address\t%s\t%s\n", given, addr_text(&first, text));
+    }
+}
+
 static void loader_report(int out, const char *report)
 {
     char *addresses = NULL;
@@ -118,6 +139,7 @@ static void loader_report(int out, const char *report)
     if (lines == NULL)
         abort();
     loader_write_addresses(out, report, lines);
+    loader_write_receivers(out, report, lines);
     fclose(lines);
     dprintf(out, "%s%s", addresses, report);
     free(addresses);

@@ -1,6 +1,8 @@
 /* logs - see logs.h. */
 #include "process/logs.h"
 
+#include "base/datagram.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -59,6 +61,12 @@ static int log_open(const struct user *user, const char *where)
         return STDOUT_FILENO;
     if (strcmp(where, "stderr") == 0 || where[0] == '\0')
         return STDERR_FILENO;
+    struct datagram to;
+    if (datagram_parse(where, &to))
+        return datagram_open(&to);
+    errno = EINVAL;
+    if (where[0] != '/')
+        return -1;
     int fd = user_open(user, where, LOG_FLAGS, 0640);
     return fd < 0 && errno == EACCES && geteuid() == 0 ? log_open_as_root(where) : fd;
 }

@@ -15,8 +15,8 @@ struct logs {
 
 #define LOGS_NONE ((struct logs){-1, -1})
 
-/* Opens both logs. Each is a path, "stdout" or "stderr"; access "": no access log. NULL, or the
- * error, valid until the next call; no log is open then. */
+/* Opens both logs. Each is a path, "stdout", "stderr" or a target of base/datagram; access "": no
+ * access log. NULL, or the error, valid until the next call; no log is open then. */
 const char *logs_open(struct logs *logs, const struct user *user, const char *error,
                       const char *access);
 /* Closes both logs, and sets LOGS_NONE. The process's standard streams stay open. */

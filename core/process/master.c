@@ -564,7 +564,7 @@ static const char *master_open(struct master *m)
         err = certificates_open(plan, &m->release.certificates, &m->release.folders);
     if (err != NULL)
         return err;
-    log_setup(logs->error, plan->level, logs->access);
+    log_setup(logs->error, plan->error, plan->level, logs->access, plan->access);
     underway_set_format(plan->format);
     sockets_add_control(&m->sockets, plan, m->options->control_default);
     err = sockets_open(&m->sockets, plan, plan->workers);
@@ -650,7 +650,7 @@ static void master_end(struct master *m)
     for (int i = 0; i < 2; i++)
         log_pass_stream(i); /* output of a library that has not been logged */
     log_say_left_out(true);
-    log_flush();
+    log_end();
     companion_stop(&m->companion);
     if (m->announced && m->options->pid_file != NULL && !m->upgrade.handed_over)
         unlink(m->options->pid_file);

@@ -74,6 +74,20 @@ static bool plan_read_text(struct plan *plan, const char *key, const char *rest)
     return text != NULL;
 }
 
+/* A syslog server that is given by a name has the address that the loader has found. */
+static void plan_read_target(const struct plan *plan, char out[PLAN_TARGET], const char *text)
+{
+    const char *given = strrchr(text, ' ');
+    const char *address = NULL;
+    for (unsigned i = 0; given != NULL && address == NULL && i < plan->address_count; i++)
+        if (strcmp(plan->addresses[i].given, given + 1) == 0)
+            address = plan->addresses[i].address;
+    if (address != NULL)
+        snprintf(out, PLAN_TARGET, "%.*s%s", (int)(given + 1 - text), text, address);
+    else
+        plan_copy(out, PLAN_TARGET, text);
+}
+
 static void plan_read_line(struct plan *plan, const char *key, char *rest)
 {
     char *fields[7] = {"", "", "", "", "", "", ""};
@@ -105,9 +119,9 @@ static void plan_read_line(struct plan *plan, const char *key, char *rest)
     } else if (strcmp(key, "token") == 0) {
         plan_copy(plan->token, sizeof plan->token, fields[0]);
     } else if (strcmp(key, "access") == 0) {
-        plan_copy(plan->access, sizeof plan->access, fields[0]);
+        plan_read_target(plan, plan->access, fields[0]);
     } else if (strcmp(key, "error") == 0) {
-        plan_copy(plan->error, sizeof plan->error, fields[0]);
+        plan_read_target(plan, plan->error, fields[0]);
     } else if (strcmp(key, "level") == 0) {
         int level = log_level_parse(fields[0]);
         plan->level = level >= 0 ? (enum log_level)level : LOG_INFO;

@@ -13,6 +13,7 @@
 #define PLAN_WORKERS   256
 #define PLAN_FILES     1024
 #define PLAN_WARNINGS  32
+#define PLAN_TARGET    512
 
 /* An address of a listener that is given by a name. */
 struct plan_address {
@@ -31,9 +32,9 @@ struct plan {
     unsigned listen_count;
     unsigned workers;
     char user[64], group[64];
-    char access[512], error[512];
-    char control[256]; /* an ADDR, "off", or "": the default */
-    char token[260];   /* of the control listener, for its commands; "": none */
+    char access[PLAN_TARGET], error[PLAN_TARGET]; /* as process/logs opens them */
+    char control[256];                            /* an ADDR, "off", or "": the default */
+    char token[260]; /* of the control listener, for its commands; "": none */
     enum log_level level;
     double stop_timeout;
     double script_timeout;

@@ -352,9 +352,10 @@ static bool reload_tell_prepare(struct reload *r, unsigned place)
     int fds[LINK_FDS] = {error, next->logs.access >= 0 ? next->logs.access : error,
                          next->snapshot > 0 ? next->snapshot : error,
                          next->certificates > 0 ? next->certificates : error};
-    size_t used = (size_t)snprintf(text, sizeof text, "%u\t%u\t%d\t%d\t%u\t%u\n", next->generation,
-                                   r->attempt, (int)next->plan.level, next->logs.access >= 0,
-                                   next->snapshot > 0, next->certificates > 0);
+    size_t used = (size_t)snprintf(text, sizeof text, "%u\t%u\t%d\t%u\t%u\t%d\t%s\t%s\n",
+                                   next->generation, r->attempt, (int)next->plan.level,
+                                   next->snapshot > 0, next->certificates > 0,
+                                   next->logs.access >= 0, next->plan.error, next->plan.access);
     unsigned count =
         sockets_of(r->sockets, r->accepts, place, true, fds + 4, text + used, sizeof text - used);
     return workers_tell(r->workers, place, LINK_PREPARE, text, fds, count + 4);
@@ -531,7 +532,8 @@ static void reload_commit(struct reload *r)
     }
     quarantine_clear(&r->memory->quarantine);
     reload_switch_workers(r);
-    log_setup(r->next.logs.error, r->next.plan.level, r->next.logs.access);
+    log_setup(r->next.logs.error, r->next.plan.error, r->next.plan.level, r->next.logs.access,
+              r->next.plan.access);
     __atomic_store_n(&r->memory->board->log_level, 0, __ATOMIC_RELAXED);
     underway_set_format(r->next.plan.format);
     sockets_switch(r->sockets);
@@ -613,10 +615,12 @@ void reload_reopen_logs(struct reload *r)
         return;
     }
     int fds[] = {logs.error, logs.access >= 0 ? logs.access : logs.error};
+    char text[sizeof plan->error + sizeof plan->access + 8];
+    snprintf(text, sizeof text, "%d\t%s\t%s\n", logs.access >= 0, plan->error, plan->access);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (!r->workers->list[i].reserve)
-            workers_tell(r->workers, i, LINK_LOGS, logs.access >= 0 ? "1" : "0", fds, 2);
-    log_setup(logs.error, plan->level, logs.access);
+            workers_tell(r->workers, i, LINK_LOGS, text, fds, 2);
+    log_setup(logs.error, plan->error, plan->level, logs.access, plan->access);
     logs_close(old);
     *old = logs;
     log_info("the logs are open again");

@@ -11,6 +11,7 @@
 #include "front/handover.h"
 #include "front/protocol.h"
 #include "http/filecache.h"
+#include "process/plan.h"
 #include "process/renewal.h"
 #include "script/core.h"
 #include "script/shared.h"
@@ -28,10 +29,17 @@
 #define FIRST_SOCKET 4
 #define LOG_DELAY    0.2 /* seconds that an access log line may wait */
 
+/* Where the logs of a message go. */
+struct targets {
+    bool has_access;
+    char error[PLAN_TARGET], access[PLAN_TARGET];
+};
+
 /* The first line of LINK_PREPARE. */
 struct prepared {
     unsigned number, attempt;
-    int level, has_access, has_snapshot, has_certificates;
+    int level, has_snapshot, has_certificates;
+    struct targets logs;
 };
 
 struct worker {
@@ -45,6 +53,7 @@ struct worker {
     struct prepared plan;           /* the first line of its LINK_PREPARE */
     struct link_message news;       /* the message with its sockets and logs */
     struct renewal renewal;         /* of a script that is worn */
+    struct targets reopened;        /* of the last LINK_LOGS */
     struct clients clients;
     struct handover handover;
     struct listener *listeners[LINK_FDS];
@@ -166,6 +175,17 @@ static void worker_on_prepared(void *ctx, struct generation *g, const char *err)
     worker_answer(ctx, err);
 }
 
+/* Reads "1", the target of the error log and that of the access log, parted by tabs, from the
+ * beginning of a line; "0": there is no access log. */
+static void worker_read_targets(const char *text, struct targets *out)
+{
+    struct str line = {text, strcspn(text, "\n")};
+    out->has_access = str_eq(str_cut(&line, '\t'), STR("1"));
+    struct str error = str_cut(&line, '\t');
+    snprintf(out->error, sizeof out->error, "%.*s", STR_FMT(error));
+    snprintf(out->access, sizeof out->access, "%.*s", STR_FMT(line));
+}
+
 /* Reads LINK_PREPARE. Returns NULL, or the error: the kernel drops descriptors for which the
  * process has no room, without an error. */
 static const char *worker_read_prepared(const struct link_message *news, struct prepared *p)
@@ -173,9 +193,11 @@ static const char *worker_read_prepared(const struct link_message *news, struct 
     unsigned lines = 0;
     for (const char *at = news->text; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
-    if (sscanf(news->text, "%u\t%u\t%d\t%d\t%d\t%d\n", &p->number, &p->attempt, &p->level,
-               &p->has_access, &p->has_snapshot, &p->has_certificates) != 6)
+    int at = 0;
+    if (sscanf(news->text, "%u\t%u\t%d\t%d\t%d\t%n", &p->number, &p->attempt, &p->level,
+               &p->has_snapshot, &p->has_certificates, &at) != 5)
         return "the master's message can't be read";
+    worker_read_targets(news->text + at, &p->logs);
     if (news->fd_count != FIRST_SOCKET + lines - 1)
         return "a worker has no file descriptors left for the listening sockets and logs "
                "('ulimit -n', LimitNOFILE)";
@@ -224,10 +246,15 @@ static void worker_begin_to_serve(struct worker *w)
     w->serves = true;
 }
 
-static void worker_use_logs(struct worker *w, int error, int access, enum log_level level)
+/* `fds`: the error log, and the access log, which is another descriptor where there is none. */
+static void worker_use_logs(struct worker *w, const int fds[2], const struct targets *to,
+                            enum log_level level)
 {
+    int error = fds[0], access = to->has_access ? fds[1] : -1;
+    if (!to->has_access)
+        close(fds[1]);
     log_flush();
-    log_setup(error, level, access);
+    log_setup(error, to->error, level, access, to->access);
     if (w->error_log > STDERR_FILENO)
         close(w->error_log);
     if (w->access_log > STDERR_FILENO)
@@ -313,10 +340,7 @@ static void worker_switch(struct worker *w)
     w->generation = w->prepared;
     w->prepared = NULL;
     generation_replace(w->generation, old);
-    worker_use_logs(w, w->news.fds[0], w->plan.has_access ? w->news.fds[1] : -1,
-                    (enum log_level)w->plan.level);
-    if (!w->plan.has_access)
-        close(w->news.fds[1]);
+    worker_use_logs(w, w->news.fds, &w->plan.logs, (enum log_level)w->plan.level);
     if (!w->plan.has_snapshot)
         close(w->news.fds[2]);
     renewal_use(&w->renewal, w->plan.has_snapshot ? w->news.fds[2] : 0);
@@ -435,10 +459,8 @@ static void worker_handle(struct worker *w, struct link_message *message)
             log_warn("no file descriptors left to open the logs again ('ulimit -n', LimitNOFILE)");
             break;
         }
-        worker_use_logs(w, message->fds[0], message->text[0] == '1' ? message->fds[1] : -1,
-                        log_level_set());
-        if (message->text[0] != '1')
-            close(message->fds[1]);
+        worker_read_targets(message->text, &w->reopened);
+        worker_use_logs(w, message->fds, &w->reopened, log_level_set());
         message->fd_count = 0;
         break;
     default:

@@ -35,7 +35,8 @@ static void worker_begin(const struct workers *w, const struct release *release,
 {
     log_capture_streams();
     w->in_child(w->ctx, release);
-    log_setup(release->logs.error, release->plan.level, release->logs.access);
+    log_setup(release->logs.error, release->plan.error, release->plan.level, release->logs.access,
+              release->plan.access);
     exit(worker_run(config));
 }
 

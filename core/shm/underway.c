@@ -223,7 +223,8 @@ static void underway_write_line(const struct underway_request *u, double now, co
 {
     static struct request req;
     static char nothing[16]; /* addresses are formatted here, not in the hot path */
-    char *room = log_access_reserve(ACCESS_LINE_SIZE);
+    bool journal = log_access_has_fields();
+    char *room = log_access_reserve(ACCESS_LINE_SIZE + (journal ? ACCESS_JOURNAL_SIZE : 0));
     if (room == NULL)
         return;
     request_init(&req, nothing, sizeof nothing);
@@ -239,7 +240,10 @@ static void underway_write_line(const struct underway_request *u, double now, co
     req.target = req.uri.origin = (struct str){u->uri, u->uri_size};
     req.response.status = 502;
     req.error = reason;
-    log_access_commit(underway_line(u, &req, room));
+    size_t n = underway_line(u, &req, room);
+    log_access_commit(
+        n, journal && n > 0 ? access_journal(&req, u->generation, room + n - 1, ACCESS_JOURNAL_SIZE)
+                            : 0);
 }
 
 unsigned underway_rescue(struct underway *table, double now, const char *reason, uint32_t *beyond)

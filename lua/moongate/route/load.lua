@@ -7,6 +7,7 @@ local copy_of = require("moongate.base.copy")
 local decision = require("moongate.decision")
 local filesystem = require("moongate.base.fs")
 local ini = require("moongate.decision.ini")
+local log_target = require("moongate.route.log_target")
 local pages = require("moongate.decision.pages")
 local registry = require("moongate.route.registry")
 local sandbox = require("moongate.route.sandbox")
@@ -174,7 +175,8 @@ local function check_folders(normalized, source, fs)
   local log, limits = normalized.log, normalized.limits
   for key, word in pairs({ access = "stdout", error = "stderr" }) do
     local file = log[key]
-    local folder = file and file ~= word and (file:match("^(.+)/[^/]*$") or "/")
+    local is_file = file and file ~= word and not log_target.parse(file)
+    local folder = is_file and (file:match("^(.+)/[^/]*$") or "/")
     local what, reason
     if folder then
       what, reason = fs.stat(folder)
@@ -499,8 +501,8 @@ function M.loader_report(normalized, record, fs)
   if normalized.tokens.token then
     add("token", normalized.tokens.token)
   end
-  add("access", normalized.log.access or "")
-  add("error", normalized.log.error)
+  add("access", normalized.log.access and log_target.line(normalized.log.access) or "")
+  add("error", log_target.line(normalized.log.error))
   add("level", normalized.log.level)
   local format = normalized.log.format
   if type(format) == "string" and format:find("$", 1, true) then

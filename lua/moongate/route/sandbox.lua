@@ -361,7 +361,7 @@ function M.refused(normalized)
   end
   for key, word in pairs({ access = "stdout", error = "stderr" }) do
     if normalized.log[key] and normalized.log[key] ~= word then
-      return { "log", key }, ("sandbox: log.%s may be \"%s\": the files of logs are opened by the "
+      return { "log", key }, ("sandbox: log.%s may be \"%s\": other logs are opened by the "
         .. "master"):format(key, word)
     end
   end

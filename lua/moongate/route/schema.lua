@@ -25,7 +25,7 @@ M.HOOKS = {
 M.LOG = {
   access = { values.access_target, "stdout" },
   format = { values.log_format, "combined" },
-  error = { values.log_target("stderr"), "stderr" },
+  error = { values.error_target, "stderr" },
   level = { one_of("debug", "info", "warn", "error"), "info" },
 }
 

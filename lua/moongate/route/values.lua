@@ -5,8 +5,8 @@
 local addr = require("moongate.base.addr")
 local fs = require("moongate.base.fs")
 local log_format = require("moongate.route.log_format")
+local log_target = require("moongate.route.log_target")
 local units = require("moongate.base.units")
-local upcoming = require("moongate.base.upcoming")
 
 local M = {}
 
@@ -180,23 +180,16 @@ function M.folders(value)
   return normalized
 end
 
-function M.log_target(...)
-  local word = M.one_of(...)
-  return function(value)
-    if value == "syslog" then
-      return nil, nil, upcoming.message(value)
-    end
-    local normalized, expected = word(value)
-    return normalized or M.folder(value), expected .. " or an absolute path"
-  end
-end
+--- Where the lines about errors go.
+M.error_target = log_target.checker("error", "stderr", M.folder)
+local access_target = log_target.checker("access", "stdout", M.folder)
 
 --- Where the lines of requests go.
 function M.access_target(value)
   if value == false then
     return false
   end
-  local normalized, expected, problem = M.log_target("stdout")(value)
+  local normalized, expected, problem = access_target(value)
   return normalized, expected and expected .. ", or false", problem
 end
 

@@ -4,6 +4,7 @@
 
 local compress = require("moongate.decision.compress")
 local filesystem = require("moongate.base.fs")
+local log_target = require("moongate.route.log_target")
 local registry = require("moongate.route.registry")
 
 local M = {}
@@ -72,6 +73,19 @@ local function about_certificates(add, settings)
   end
 end
 
+-- A socket that nobody has made yet may come: the server may be started first.
+local function about_logs(add, fs, log)
+  for _, key in ipairs({ "access", "error" }) do
+    local target = log[key] and log_target.parse(log[key])
+    local path = target and target.server:match("^unix:(.*)$")
+    if path and fs.stat(path) ~= "socket" then
+      add("log.%s: %s is not a socket on this machine: lines wait until %s listens there, and are "
+        .. "lost when there are too many", key, path,
+        target.kind == "journal" and "systemd-journald" or "a syslog server")
+    end
+  end
+end
+
 --- What is valid in a route and will yet hardly work.
 ---@param settings table of the route that was loaded last
 ---@param fs table|nil default moongate.base.fs
@@ -99,6 +113,7 @@ function M.of(settings, fs)
   about_sites(add, fs)
   about_pages(add, fs)
   about_certificates(add, settings)
+  about_logs(add, fs, settings.log or {})
   local spool_dir = settings.limits.spool_dir
   local writable, reason = fs.writable(spool_dir)
   if not writable then

@@ -445,9 +445,9 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field [integer] { cert: string, key: string }
 
 ---@class moongate.LogSettings
----@field access? "stdout"|string|false an absolute path, or false
+---@field access? "stdout"|"syslog"|"journal"|string|false an absolute path, a syslog server, or false
 ---@field format? "combined"|"vcombined"|"json"|string|fun(req: moongate.Request, log: moongate.Log): string|false|nil
----@field error? "stderr"|string an absolute path
+---@field error? "stderr"|"syslog"|"journal"|string an absolute path, or a syslog server
 ---@field level? "debug"|"info"|"warn"|"error"
 
 ---@class moongate.Tracing

@@ -192,9 +192,9 @@ describe("a route in a sandbox", function()
     ['sandbox = true, test = "spec"'] = "sandbox: 'test' is not for the route: specs are run "
       .. "outside of a sandbox",
     ['sandbox = true, log = { access = "/etc/cron.d/x" }'] = 'sandbox: log.access may be "stdout": '
-      .. "the files of logs are opened by the master",
+      .. "other logs are opened by the master",
     ['sandbox = true, log = { error = "/etc/cron.d/x" }'] = 'sandbox: log.error may be "stderr": '
-      .. "the files of logs are opened by the master",
+      .. "other logs are opened by the master",
     ['sandbox = true, cache = { path = "/etc" }'] = "sandbox: cache.path is not for the route",
     ['sandbox = true, limits = { spool_dir = "/etc" }'] = "sandbox: limits.spool_dir is not for "
       .. "the route",

@@ -445,7 +445,6 @@ end)
 describe("a wrong script", function()
   local address = 'an address such as "127.0.0.1:8080", ":8080", "[::1]:8080" or '
     .. '"unix:/run/app.sock"'
-  local later = " is not available in moongate 0.1 yet"
   local server = 'servers = "h:1"'
 
   -- What stands in line 3 and further of the script, and the message.
@@ -545,9 +544,11 @@ describe("a wrong script", function()
     { 'log = { level = "loud" }',
       '3: log.level: expected "debug", "info", "warn" or "error", got "loud"' },
     { 'log = { access = "a.log" }',
-      '3: log.access: expected "stdout" or an absolute path, or false, got "a.log"' },
+      '3: log.access: expected "stdout", an absolute path, "syslog", "syslog:server=ADDR,..." or '
+      .. '"journal", or false, got "a.log"' },
     { "log = { error = false }",
-      '3: log.error: expected "stderr" or an absolute path, got false' },
+      '3: log.error: expected "stderr", an absolute path, "syslog", "syslog:server=ADDR,..." or '
+      .. '"journal", got false' },
     { 'log = { format = "apache" }',
       '3: log.format: expected "combined", "vcombined", "json", a text with fields such as '
         .. [['$client "$request"', or a function, got "apache"]] },
@@ -696,9 +697,12 @@ describe("a wrong script", function()
     { 'resolver = { "10.0.0.1", 5 }', "3: resolver: expected the address of a DNS server" },
     { 'resolver = { address = "10.0.0.1" }', "3: resolver: expected the address of a DNS server" },
     { "resolver = 5", "3: resolver: expected the address of a DNS server" },
-    { 'log = { access = "syslog" }',
-      "3: log.access: 'syslog'" .. later },
-    { 'log = { error = "syslog" }', "3: log.error: 'syslog'" .. later },
+    { 'log = { access = "syslog:sever=unix:/dev/log" }',
+      "3: log.access: there is no parameter 'sever'; did you mean 'server'?" },
+    { 'log = { error = "syslog:severity=info" }',
+      "3: log.error: the severity of a line is its level; 'severity' is for log.access" },
+    { 'log = { access = "stderr" }', '3: log.access: expected "stdout", an absolute path, ' },
+    { 'log = { error = "jornal" }', '3: log.error: expected "stderr", an absolute path, ' },
     { "backends = { app = {\n" .. server .. ",\nmultiplex = 1 } }",
       '5: backends.app.multiplex: expected true, false or "auto", got 1' },
     { "backends = { app = {\n" .. server .. ",\nmax_reqs = 1 } }",

@@ -77,7 +77,7 @@ static void test_level(void)
     log_order order = 0;
     enum log_level level;
     double left;
-    log_setup(STDERR_FILENO, LOG_WARN, -1);
+    log_setup(STDERR_FILENO, "stderr", LOG_WARN, -1, "");
     log_heed(&order);
     test("without an order the level is the given one");
     check_int(log_threshold(), LOG_WARN);

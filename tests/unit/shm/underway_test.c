@@ -172,7 +172,7 @@ static void test_rescue(void)
     uint32_t beyond;
     test("each request of a killed worker gets a line, in the format of its route");
     int fd = memfd_create("access", MFD_CLOEXEC);
-    log_setup(STDERR_FILENO, LOG_ERROR, fd);
+    log_setup(STDERR_FILENO, "stderr", LOG_ERROR, fd, "/access");
     make(&one, 11, STR("a.test"), STR("/one"));
     underway_begin(&one, UNDERWAY_COMBINED, 1);
     make(&two, 12, STR("b.test"), STR("/two"));
