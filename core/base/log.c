@@ -14,24 +14,23 @@
 #include <unistd.h>
 
 #define TEXT_MAX_SIZE     (LINE_SIZE / 2)
-#define ERROR_SIZE        65536 /* bytes that may wait for the error log, and */
-#define PRINT_SIZE        65536 /* for each of the standard streams */
+#define PRINT_SIZE        65536 /* bytes that may wait for each of the standard streams */
 #define ACCESS_FLUSH_FROM 32768
 #define AGAIN_ABSENT      200 /* milliseconds until an absent receiver of datagrams is tried again */
 #define AGAIN_FULL        1   /* and one that has no room */
 #define SAID_EVERY        10  /* seconds between two lines about lost lines, and of a quota */
+#define LINE_WAITS        0.2 /* seconds that a line on a slow disk has; then no further one waits */
 #define CHANGE_WAITS      1 /* seconds that a log on a slow disk has, before another takes its place */
 #define END_WAITS         5 /* and before the process ends */
 
 /* A log: its outlet, and the lines that it has not been written yet. */
 struct sink {
     struct outlet out;
-    uint32_t *used;
+    struct log_marks *marks;
     char *bytes;
     size_t size;
-    uint32_t *form; /* enum datagram_form of the lines that wait; NULL: they are plain */
-    bool behind;    /* the thread writes it: `file`, of which `written` bytes are in the log */
-    uint32_t *written;
+    bool behind; /* the thread writes it: `file` */
+    bool late;   /* the disk has taken too long for a line, and has not caught up since */
     struct writer_file file;
     size_t head;        /* bytes before the text of the line that is being written */
     uint64_t again;     /* milliseconds: no datagram is tried before */
@@ -41,20 +40,15 @@ struct sink {
     const char *name;
 };
 
-static char error_bytes[ERROR_SIZE];
-static uint32_t error_used, error_form;
 static struct log_lines own_lines;
 static struct sink errors = {.out = {.fd = STDERR_FILENO},
-                             .used = &error_used,
-                             .form = &error_form,
-                             .bytes = error_bytes,
-                             .size = ERROR_SIZE,
+                             .marks = &own_lines.error,
+                             .bytes = own_lines.error_bytes,
+                             .size = LOG_ERROR_SIZE,
                              .name = "the error log"};
 static struct sink accesses = {.out = {.fd = -1},
-                               .used = &own_lines.used,
-                               .form = &own_lines.form,
-                               .written = &own_lines.written,
-                               .bytes = own_lines.bytes,
+                               .marks = &own_lines.access,
+                               .bytes = own_lines.access_bytes,
                                .size = LOG_ACCESS_SIZE,
                                .name = "the access log"};
 static enum log_level threshold = LOG_INFO;
@@ -69,20 +63,20 @@ static struct stream {
     int given; /* the inherited description, if the descriptor was replaced; else -1 */
     int pipe[2];
     struct sink sink;
-    uint32_t used;
+    struct log_marks marks;
     char bytes[PRINT_SIZE];
 } streams[2] = {
     {.given = -1,
      .pipe = {-1, -1},
      .sink = {.out = {.fd = STDOUT_FILENO},
-              .used = &streams[0].used,
+              .marks = &streams[0].marks,
               .bytes = streams[0].bytes,
               .size = PRINT_SIZE,
               .name = "standard output"}},
     {.given = -1,
      .pipe = {-1, -1},
      .sink = {.out = {.fd = STDERR_FILENO},
-              .used = &streams[1].used,
+              .marks = &streams[1].marks,
               .bytes = streams[1].bytes,
               .size = PRINT_SIZE,
               .name = "standard error"}},
@@ -150,13 +144,13 @@ static void log_set_outlet(struct sink *s, int fd, const char *target)
 
 static void log_set_used(const struct sink *s, size_t used)
 {
-    __atomic_store_n(s->used, (uint32_t)used, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->marks->used, (uint32_t)used, __ATOMIC_RELEASE);
 }
 
 /* Bytes that are in no log yet. */
 static size_t log_pending(const struct sink *s)
 {
-    return *s->used - (s->behind ? __atomic_load_n(s->written, __ATOMIC_ACQUIRE) : 0);
+    return s->marks->used - (s->behind ? __atomic_load_n(&s->marks->written, __ATOMIC_ACQUIRE) : 0);
 }
 
 /* Wakes the thread, and takes over its count of lost lines. */
@@ -168,10 +162,12 @@ static void log_flush_behind(struct sink *s)
         s->lost += lost;
         s->reason = reason;
     }
-    if (log_pending(s) > 0)
+    if (log_pending(s) > 0) {
         writer_wake();
-    else
+    } else {
         writer_make_room(&s->file);
+        s->late = false;
+    }
 }
 
 /* Writes what the outlet takes now. A receiver of datagrams that is not there may come back, so its
@@ -193,7 +189,7 @@ static size_t log_try(struct sink *s, const char *p, size_t n, int *err)
 static void log_flush_sink(struct sink *s)
 {
     int err;
-    size_t used = *s->used;
+    size_t used = s->marks->used;
     if (s->behind)
         log_flush_behind(s);
     if (used == 0 || s->behind || (s->obstacle != 0 && log_milliseconds_now() < s->again))
@@ -216,20 +212,20 @@ static void log_drop(struct sink *s, const char *p, size_t n, int reason)
     s->reason = reason == EAGAIN && s->obstacle != 0 ? s->obstacle : reason;
 }
 
-/* Chooses whether the thread writes the access log. Lines that wait go to the file before. Those
+/* Chooses whether the thread writes the log. Lines that wait go to the file before. Those
  * that a slow disk holds up are lost if the new log is no file. */
 static void log_choose_writer(struct sink *s)
 {
     bool may = writer_runs() && s->out.fd >= 0 && s->out.kind == OUTLET_FILE;
     if (may) {
         s->file.bytes = s->bytes;
-        s->file.used = s->used;
-        s->file.written = s->written;
+        s->file.used = &s->marks->used;
+        s->file.written = &s->marks->written;
         may = writer_set(&s->file, s->out.fd);
     }
     if (s->behind && !may && writer_take_back(&s->file, CHANGE_WAITS) > 0) {
         writer_make_room(&s->file);
-        log_drop(s, s->bytes, *s->used, EAGAIN);
+        log_drop(s, s->bytes, s->marks->used, EAGAIN);
         log_set_used(s, 0);
     } else if (s->behind && !may) {
         writer_make_room(&s->file);
@@ -241,11 +237,11 @@ static void log_choose_writer(struct sink *s)
 static void log_choose_form(struct sink *s)
 {
     uint32_t form = s->out.to.form;
-    if (*s->form != form && *s->used > 0) {
-        log_drop(s, s->bytes, *s->used, EAGAIN);
+    if (s->marks->form != form && s->marks->used > 0) {
+        log_drop(s, s->bytes, s->marks->used, EAGAIN);
         log_set_used(s, 0);
     }
-    *s->form = form;
+    s->marks->form = form;
 }
 
 void log_setup(int error_fd, const char *error, enum log_level level, int access_fd,
@@ -253,12 +249,14 @@ void log_setup(int error_fd, const char *error, enum log_level level, int access
 {
     threshold = level;
     log_set_outlet(&errors, error_fd, error);
-    log_choose_form(&errors);
     log_set_outlet(&accesses, access_fd, access);
-    if (!accesses.behind) /* else the file gets the lines that wait */
-        log_choose_form(&accesses);
-    log_choose_writer(&accesses);
-    log_choose_form(&accesses);
+    struct sink *both[] = {&errors, &accesses};
+    for (int i = 0; i < 2; i++) {
+        if (!both[i]->behind) /* else the file gets the lines that wait */
+            log_choose_form(both[i]);
+        log_choose_writer(both[i]);
+        log_choose_form(both[i]);
+    }
 }
 
 /* --- lines that wait --- */
@@ -266,14 +264,27 @@ void log_setup(int error_fd, const char *error, enum log_level level, int access
 /* Queues whole lines after those that wait, while there is room; further lines are dropped. */
 static void log_keep(struct sink *s, const char *p, size_t n)
 {
-    size_t room = s->size - *s->used, kept = n;
+    size_t room = s->size - s->marks->used, kept = n;
     if (n > room) {
         const char *end = memrchr(p, '\n', room);
         kept = end != NULL ? (size_t)(end - p) + 1 : 0;
         log_drop(s, p + kept, n - kept, EAGAIN);
     }
-    memcpy(s->bytes + *s->used, p, kept);
-    log_set_used(s, *s->used + kept);
+    memcpy(s->bytes + s->marks->used, p, kept);
+    log_set_used(s, s->marks->used + kept);
+}
+
+/* Hands lines to the thread, and waits until they are written unless the disk is known to be slow.
+ * So a line is in its file before what the process does next, which may be its end. */
+static void log_add_behind(struct sink *s, const char *p, size_t n)
+{
+    if (n > s->size - s->marks->used)
+        writer_make_room(&s->file);
+    log_keep(s, p, n);
+    if (s->late)
+        writer_wake();
+    else
+        s->late = !writer_wait(&s->file, LINE_WAITS);
 }
 
 /* Lines are written, kept or dropped. */
@@ -281,7 +292,11 @@ static void log_add(struct sink *s, const char *p, size_t n)
 {
     int err = 0;
     log_flush_sink(s);
-    size_t done = *s->used == 0 && s->out.fd >= 0 ? log_try(s, p, n, &err) : 0;
+    if (s->behind) {
+        log_add_behind(s, p, n);
+        return;
+    }
+    size_t done = s->marks->used == 0 && s->out.fd >= 0 ? log_try(s, p, n, &err) : 0;
     if (done < n && (err == 0 || err == EAGAIN))
         log_keep(s, p + done, n - done);
     else if (done < n)
@@ -310,7 +325,7 @@ static void log_say_lost(struct sink *s)
     time_t now = time(NULL);
     bool is_full = s->reason == EAGAIN || s->out.kind == OUTLET_DATAGRAM;
     bool goes_on = log_pending(s) > 0 || !is_full || s->obstacle != 0;
-    if (s->lost == 0 || *errors.used > 0 || (goes_on && now < said + SAID_EVERY))
+    if (s->lost == 0 || log_pending(&errors) > 0 || (goes_on && now < said + SAID_EVERY))
         return;
     int n = snprintf(text, sizeof text, "lines of %s are lost: %s (%lu of this process)", s->name,
                      log_why_lost(s), s->lost);
@@ -469,8 +484,8 @@ void log_flush(void)
 
 bool log_waiting(void)
 {
-    return log_pending(&accesses) > 0 || *errors.used > 0 || streams[0].used > 0 ||
-           streams[1].used > 0;
+    return log_pending(&accesses) > 0 || log_pending(&errors) > 0 ||
+           log_pending(&streams[0].sink) > 0 || log_pending(&streams[1].sink) > 0;
 }
 
 /* --- standard output and error --- */
@@ -577,12 +592,12 @@ static char *log_access_room(size_t n)
 {
     if (accesses.out.fd < 0 || n > accesses.size)
         return NULL;
-    if (n > accesses.size - *accesses.used)
+    if (n > accesses.size - accesses.marks->used)
         log_flush();
-    if (n > accesses.size - *accesses.used && accesses.behind)
+    if (n > accesses.size - accesses.marks->used && accesses.behind)
         writer_make_room(&accesses.file);
-    if (n <= accesses.size - *accesses.used)
-        return accesses.bytes + *accesses.used;
+    if (n <= accesses.size - accesses.marks->used)
+        return accesses.bytes + accesses.marks->used;
     log_drop(&accesses, "", 0, EAGAIN);
     return NULL;
 }
@@ -592,7 +607,7 @@ static char *log_access_room(size_t n)
 static void log_access_added(size_t n)
 {
     size_t before = log_pending(&accesses);
-    log_set_used(&accesses, *accesses.used + n);
+    log_set_used(&accesses, accesses.marks->used + n);
     if (log_access_is_datagram())
         log_flush_sink(&accesses);
     else if (before < ACCESS_FLUSH_FROM && before + n >= ACCESS_FLUSH_FROM)
@@ -613,7 +628,7 @@ char *log_access_reserve(size_t n)
 
 void log_access_commit(size_t n, size_t fields)
 {
-    char *line = accesses.bytes + *accesses.used;
+    char *line = accesses.bytes + accesses.marks->used;
     if (n > 0 && log_access_is_datagram()) {
         datagram_clean(line + accesses.head, n - 1);
         n += accesses.head + fields;
@@ -629,53 +644,69 @@ bool log_access_has_fields(void)
     return accesses.out.to.form == DATAGRAM_JOURNAL;
 }
 
+static void log_keep_sink(struct sink *s, struct log_marks *marks, char *bytes)
+{
+    log_flush_sink(s);
+    *marks = (struct log_marks){.form = s->marks->form};
+    s->marks = marks;
+    s->bytes = bytes;
+}
+
 void log_keep_in(struct log_lines *lines)
 {
-    log_flush_sink(&accesses);
-    accesses.bytes = lines->bytes;
-    accesses.used = &lines->used;
-    accesses.written = &lines->written;
-    lines->form = *accesses.form;
-    accesses.form = &lines->form;
-    log_set_used(&accesses, 0);
-    __atomic_store_n(accesses.written, 0, __ATOMIC_RELEASE);
+    log_keep_sink(&errors, &lines->error, lines->error_bytes);
+    log_keep_sink(&accesses, &lines->access, lines->access_bytes);
 }
 
 void log_write_behind(void)
 {
-    if (writer_start())
-        log_choose_writer(&accesses);
+    struct sink *all[] = {&errors, &accesses, &streams[0].sink, &streams[1].sink};
+    if (!writer_start())
+        return;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        log_choose_writer(all[i]);
 }
 
 void log_end(void)
 {
     errors.again = accesses.again = 0; /* the last look for an absent receiver */
     log_flush();
-    if (accesses.behind && writer_drain(END_WAITS))
+    if (writer_runs() && writer_drain(END_WAITS))
         log_flush();
+}
+
+/* The whole lines that a process has left; its sizes may be anything. Empties the buffer. */
+static struct str log_take_lines(struct log_marks *marks, const char *bytes, size_t size)
+{
+    uint32_t used = __atomic_exchange_n(&marks->used, 0, __ATOMIC_ACQUIRE);
+    uint32_t from = __atomic_exchange_n(&marks->written, 0, __ATOMIC_ACQUIRE);
+    if (used > size || from > used)
+        return STR_NONE;
+    const char *end = used > from ? memrchr(bytes + from, '\n', used - from) : NULL;
+    return end == NULL ? STR_NONE : (struct str){bytes + from, (size_t)(end - bytes) + 1 - from};
+}
+
+static void log_rescue_access(struct str lines)
+{
+    char *room = log_access_room(lines.n);
+    if (room == NULL) {
+        accesses.lost += accesses.out.fd >= 0 ? outlet_count(lines.p, lines.n) : 0;
+        return;
+    }
+    memcpy(room, lines.p, lines.n);
+    log_access_added(lines.n);
 }
 
 void log_rescue(struct log_lines *lines)
 {
-    uint32_t used = __atomic_exchange_n(&lines->used, 0, __ATOMIC_ACQUIRE);
-    uint32_t from = __atomic_exchange_n(&lines->written, 0, __ATOMIC_ACQUIRE);
-    if (used > LOG_ACCESS_SIZE || from > used)
-        return;
-    const char *bytes = lines->bytes + from;
-    used -= from;
-    while (used > 0 && bytes[used - 1] != '\n')
-        used--;
-    if (used == 0)
-        return;
-    if (lines->form != *accesses.form) {
-        log_drop(&accesses, bytes, used, EAGAIN);
-        return;
-    }
-    char *room = log_access_room(used);
-    if (room == NULL) {
-        accesses.lost += accesses.out.fd >= 0 ? outlet_count(bytes, used) : 0;
-        return;
-    }
-    memcpy(room, bytes, used);
-    log_access_added(used);
+    struct str error = log_take_lines(&lines->error, lines->error_bytes, LOG_ERROR_SIZE);
+    struct str access = log_take_lines(&lines->access, lines->access_bytes, LOG_ACCESS_SIZE);
+    if (error.n > 0 && lines->error.form == errors.marks->form)
+        log_add(&errors, error.p, error.n);
+    else if (error.n > 0)
+        log_drop(&errors, error.p, error.n, EAGAIN);
+    if (access.n > 0 && lines->access.form == accesses.marks->form)
+        log_rescue_access(access);
+    else if (access.n > 0)
+        log_drop(&accesses, access.p, access.n, EAGAIN);
 }

@@ -7,8 +7,10 @@
  *
  * No write waits for a reader. Lines that a pipe, a terminal or a socket does not take at once are
  * kept, up to a bound; further lines are dropped and counted, and the count is logged once there is
- * room again. The access log of a worker does not wait for a slow disk either: a thread writes it
- * where it is a file (base/writer). A line of the error log is in its file when log_write returns.
+ * room again. A worker does not wait for a slow disk either: a thread writes to files
+ * (base/writer). A line of the error log, and what is printed, is in its file when the call
+ * returns, unless the disk takes longer than a moment; until the disk has caught up, no further
+ * line is waited for. Access lines are not waited for at all.
  * Of a log that is sent as datagrams (base/datagram) each line is sent at once.
  */
 #ifndef MG_BASE_LOG_H
@@ -139,24 +141,33 @@ bool log_access_has_fields(void);
 
 #define LOG_ACCESS_SIZE (128u << 10)
 
-/* The buffer of access lines. In shared memory it outlives the process, and the master writes its
- * lines that are not written yet. */
-struct log_lines {
+#define LOG_ERROR_SIZE (64u << 10)
+
+/* The lines of a log that wait. */
+struct log_marks {
     uint32_t used;
     uint32_t written; /* bytes at the beginning that are in the log already */
     uint32_t form;    /* enum datagram_form of the lines */
-    char bytes[LOG_ACCESS_SIZE];
 };
 
-/* Sets the buffer of access lines. */
+/* The buffers of both logs. In shared memory they outlive the process, and the master writes their
+ * lines that are not written yet. */
+struct log_lines {
+    struct log_marks access, error;
+    char access_bytes[LOG_ACCESS_SIZE];
+    char error_bytes[LOG_ERROR_SIZE];
+};
+
+/* Sets the buffers of both logs. */
 void log_keep_in(struct log_lines *lines);
-/* From now on a thread of this process writes the access log where that is a file. Without a thread
- * it is written as before. Called once, when the process has its final user. */
+/* From now on a thread of this process writes to logs, and to standard output and error, where
+ * these are files. Without a thread they are written as before. Called once, when the process has
+ * its final user. */
 void log_write_behind(void);
 /* Flushes the logs, and waits for the thread, but no longer than some seconds: lines that the disk
  * has not taken then stay in the buffer. Before the end of the process. */
 void log_end(void);
-/* Adds the whole lines of a process that has ended to this process's buffer. Every size in that
+/* Adds the whole lines of a process that has ended to this process's logs. Every size in that
  * memory is checked first. */
 void log_rescue(struct log_lines *lines);
 

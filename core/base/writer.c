@@ -232,6 +232,19 @@ unsigned long writer_lost(struct writer_file *f, int *reason)
     return lost;
 }
 
+bool writer_wait(struct writer_file *f, double seconds)
+{
+    struct timespec until = writer_moment(seconds);
+    int waited = 0;
+    pthread_mutex_lock(&writer.lock);
+    pthread_cond_signal(&writer.more);
+    while (f->fd >= 0 && writer_pending(f) > 0 && waited == 0)
+        waited = pthread_cond_timedwait(&writer.progress, &writer.lock, &until);
+    bool all = writer_pending(f) == 0;
+    pthread_mutex_unlock(&writer.lock);
+    return all;
+}
+
 bool writer_drain(double seconds)
 {
     struct timespec until = writer_moment(seconds);

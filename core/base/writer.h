@@ -50,6 +50,9 @@ void writer_wake(void);
 void writer_make_room(struct writer_file *f);
 /* Returns the number of lines that could not be written since the last call, and the errno. */
 unsigned long writer_lost(struct writer_file *f, int *reason);
+/* Tells the thread that there are bytes, and waits until all of this file are written, for so many
+ * seconds. False: they are not. */
+bool writer_wait(struct writer_file *f, double seconds);
 /* Waits until all bytes of all files are written, for so many seconds. False: they are not. */
 bool writer_drain(double seconds);
 

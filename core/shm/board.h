@@ -80,7 +80,7 @@ struct board {
     uint64_t reload_requested;                   /* requests so far */
     struct board_renewals renewals[BOARD_LOADS]; /* by the number of the generation, modulo */
     struct board_worker worker[BOARD_WORKERS];
-    struct log_lines lines[BOARD_WORKERS]; /* lines of the access log that are not written yet */
+    struct log_lines lines[BOARD_WORKERS]; /* lines of both logs that are not written yet */
 };
 
 /* Makes the mapping. NULL: no memory. */

@@ -154,3 +154,128 @@ describe("the access log on a slow disk", function()
     assert.same({ 1, 2 }, numbers("blocked"))
   end)
 end)
+
+describe("the error log on a slow disk", function()
+  local s, folder, log, hold
+
+  local ROUTE = [[return { control = false, script_timeout = 20,
+    log = { access = false, error = %q },
+    on_request = function(req)
+      if req.args.Print then print(req.path) end
+      if req.args.Log then require("moongate").log("error", "log %%s.", req.path) end
+      return { status = 200, body = req.path }
+    end,
+  }]]
+
+  --- `printed`: standard output is the file on the slow disk.
+  local function begin(error_log, printed)
+    folder = process.tempdir("disk")
+    process.chmod(folder, "777")
+    log, hold = folder .. "/slow.log", folder .. "/hold"
+    local library = folder .. "/slow_disk.so"
+    process.write_file(library, process.read_file(LIBRARY))
+    local asan = os.getenv("ASAN_OPTIONS") or "detect_leaks=1:abort_on_error=0"
+    s = server.start({
+      route = ROUTE:format(error_log or log),
+      env = { LD_PRELOAD = library, SLOW_FILE = log, SLOW_WHILE = hold,
+        ASAN_OPTIONS = asan .. ":verify_asan_link_order=0" },
+      launcher = printed and { "sh", "-c", ([[exec "$@" >>'%s']]):format(log), "sh" } or nil,
+    })
+  end
+
+  after_each(function()
+    os.remove(hold)
+    s:stop()
+  end)
+
+  local function get(path)
+    assert.equal(200, http.get(s.address, path).status)
+  end
+
+  --- The numbers of all lines that name "/PREFIX-NUMBER".
+  local function numbers(prefix)
+    local list = {}
+    for number in (process.read_file(log) or ""):gmatch("/" .. prefix .. "%-(%d+)[.\n]") do
+      list[#list + 1] = tonumber(number)
+    end
+    return list
+  end
+
+  local function check_all(prefix, count)
+    poll.wait(function() return #numbers(prefix) == count end, "all lines")
+    for i, number in ipairs(numbers(prefix)) do
+      assert.equal(i, number)
+    end
+  end
+
+  it("keeps no request waiting, and has all lines in their order afterwards", function()
+    begin()
+    get("/line-1?Log")
+    assert.same({ 1 }, numbers("line")) -- a disk that is not slow has it before the answer
+    process.write_file(hold, "")
+    for i = 2, 100 do
+      get(("/line-%d?Log"):format(i))
+    end
+    assert.same({ 1 }, numbers("line"))
+    os.remove(hold)
+    check_all("line", 100)
+    get("/line-101?Log")
+    check_all("line", 101)
+  end)
+
+  it("drops lines beyond its buffer, and says how many", function()
+    begin()
+    process.write_file(hold, "")
+    local filler = ("x"):rep(700)
+    for i = 1, 200 do
+      get(("/line-%d?Log&%s"):format(i, filler))
+    end
+    os.remove(hold)
+    poll.wait(function()
+      local lost = 0
+      for count in process.read_file(log):gmatch(
+        "lines of the error log are lost: the disk took too long %((%d+) of this process%)") do
+        lost = lost + tonumber(count)
+      end
+      return lost > 0 and lost + #numbers("line") == 200
+    end, "each line or its count")
+  end)
+
+  it("loses no line of a worker that is killed meanwhile", function()
+    begin()
+    process.write_file(hold, "")
+    for i = 1, 30 do
+      get(("/line-%d?Log"):format(i))
+    end
+    process.signal(s:workers()[1], "KILL")
+    os.remove(hold)
+    poll.wait(function() return #numbers("line") >= 30 end, "the lines")
+    for i, number in ipairs(numbers("line")) do
+      assert.equal(i, number)
+    end
+  end)
+
+  it("does not keep a worker from its end", function()
+    begin()
+    process.write_file(hold, "")
+    get("/line-1?Log")
+    local pid = s:workers()[1]
+    process.signal(pid, "TERM")
+    poll.wait(function() return s:workers()[1] ~= pid end, "the worker's end")
+    os.remove(hold)
+    check_all("line", 1)
+  end)
+
+  it("is one of standard output, too: what scripts print waits for no disk", function()
+    begin("stderr", true)
+    get("/line-1?Print")
+    assert.same({ 1 }, numbers("line"))
+    process.write_file(hold, "")
+    for i = 2, 50 do
+      get(("/line-%d?Print"):format(i))
+    end
+    assert.same({ 1 }, numbers("line"))
+    os.remove(hold)
+    check_all("line", 50)
+  end)
+end)

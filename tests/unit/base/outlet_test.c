@@ -195,21 +195,21 @@ static void test_rescue(void)
     test("lines of a process that was killed are sent, unless they are for another kind of log");
     listen_again();
     log_setup(sender, syslog, LOG_INFO, sender, journal);
-    lines.form = DATAGRAM_JOURNAL;
-    memcpy(lines.bytes, "6one\n6two\n6cut", 14);
-    lines.used = 14;
-    lines.written = 0;
+    lines.access.form = DATAGRAM_JOURNAL;
+    memcpy(lines.access_bytes, "6one\n6two\n6cut", 14);
+    lines.access.used = 14;
+    lines.access.written = 0;
     log_rescue(&lines);
     check(strstr(next(), "\nMESSAGE=one\n") != NULL && strstr(next(), "\nMESSAGE=two\n") != NULL);
-    check(*next() == '\0' && lines.used == 0);
-    lines.form = DATAGRAM_SYSLOG;
-    lines.used = 14;
+    check(*next() == '\0' && lines.access.used == 0);
+    lines.access.form = DATAGRAM_SYSLOG;
+    lines.access.used = 14;
     log_rescue(&lines);
     log_flush();
     check(strstr(next(), "lines of the access log are lost") != NULL);
-    lines.used = UINT32_MAX;
+    lines.access.used = UINT32_MAX;
     log_rescue(&lines);
-    check(lines.used == 0 && *next() == '\0');
+    check(lines.access.used == 0 && *next() == '\0');
 }
 
 static void test_change(void)
