@@ -108,7 +108,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/datagram base/date base/input base/json base/log base/lookup base/loop base/netset base/outlet \
-        base/password base/resolve base/spool base/str base/walk base/writer http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
+        base/password base/region base/resolve base/spool base/str base/walk base/writer http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
         http/range http/spans http/traceparent \
         http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/changes shm/metrics shm/scripts shm/shared shm/tail shm/trace shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
@@ -131,6 +131,7 @@ links_base/input = base/input base/str
 links_base/loop = base/loop base/input base/date base/str
 links_base/netset = base/netset base/addr base/arena base/str
 links_base/password = base/password
+links_base/region = base/region
 links_base/resolve = base/resolve base/loop base/input base/date base/addr base/str
 links_base/spool = base/spool base/input base/buf base/str
 links_base/str = base/str
@@ -205,7 +206,7 @@ links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
 links_fuzz/gateway = front/gateway front/gateway_request front/gateway_out front/clients front/admission front/proxyproto \
                      front/transport_tls $(links_tls) $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
-links_fuzz/http2 = front/http2 front/http2_session front/http2_stream front/http2_leave front/http2_out front/http2_toll front/clients \
+links_fuzz/http2 = front/http2 front/http2_session front/http2_stream front/http2_leave front/http2_out front/http2_toll base/region front/clients \
                    front/transport_tls $(links_tls) front/admission front/proxyproto exchange/front http/h2 http/check http/uri $(links_front/sender) \
                    $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
 libs_fuzz/http2 = $(HTTP2_LIBS)

@@ -21,6 +21,7 @@ enum {
 };
 
 static const double LINGER_TIME = 2;
+static const double PACK_TIME = 1; /* for which a session without streams is not packed */
 
 static void http2_settle(struct http2 *h);
 
@@ -51,7 +52,7 @@ static void http2_free(struct http2 *h)
 {
     struct client *client = h->client;
     loop_undefer(&h->flush);
-    nghttp2_session_del(h->session);
+    http2_session_close(h);
     buf_fini(&h->out);
     admission_leave(client);
     client_fini(client, false);
@@ -84,9 +85,9 @@ static void http2_linger(struct http2 *h)
 
 /* --- interest --- */
 
-static bool http2_wants_read(const struct http2 *h)
+static bool http2_wants_read(struct http2 *h)
 {
-    return !h->blocked || nghttp2_session_get_outbound_queue_size(h->session) < QUEUED_MAX;
+    return !h->blocked || nghttp2_session_get_outbound_queue_size(http2_session(h)) < QUEUED_MAX;
 }
 
 /* True while ciphertext waits that belongs to no write of ours. */
@@ -102,7 +103,8 @@ static void http2_rearm(struct http2 *h)
                                 (h->blocked || http2_transport_waits(h) ? EV_WRITE : 0));
 }
 
-/* Notes since when the connection has been idle, or in a header block. */
+/* Notes since when the connection has been idle, or in a header block. An idle one that is not
+ * used for a while has its session packed. */
 static void http2_note_times(struct http2 *h)
 {
     const struct clients *all = client_clients(h->client);
@@ -111,16 +113,22 @@ static void http2_note_times(struct http2 *h)
         h->head_by = 0;
     else if (h->head_by == 0)
         h->head_by = now + http2_limits(h)->header_timeout;
-    if (h->count > 0 || h->in_head || h->stage != HTTP2_OPEN)
-        h->idle_by = 0;
-    else if (h->idle_by == 0)
+    if (h->count > 0 || h->in_head || h->stage != HTTP2_OPEN) {
+        h->idle_by = h->pack_by = 0;
+        return;
+    }
+    if (h->idle_by == 0)
         h->idle_by = now + clients_idle_timeout(all);
+    if (h->blocked)
+        h->pack_by = 0;
+    else if (h->pack_by == 0)
+        h->pack_by = now + PACK_TIME;
 }
 
 /* Sets the deadline to the earliest of the times. */
 static void http2_arm(struct http2 *h)
 {
-    double times[] = {h->idle_by, h->head_by, h->write_by, h->leave_by}, first = 0;
+    double times[] = {h->idle_by, h->pack_by, h->head_by, h->write_by, h->leave_by}, first = 0;
     for (unsigned i = 0; i < sizeof times / sizeof *times; i++)
         if (times[i] != 0 && (first == 0 || times[i] < first))
             first = times[i];
@@ -133,10 +141,11 @@ static void http2_arm(struct http2 *h)
 }
 
 /* True when nothing more can come or go. */
-static bool http2_is_over(const struct http2 *h)
+static bool http2_is_over(struct http2 *h)
 {
-    return !h->blocked && h->ready == NULL && !nghttp2_session_want_read(h->session) &&
-           !nghttp2_session_want_write(h->session);
+    nghttp2_session *session = http2_session(h);
+    return !h->blocked && h->ready == NULL && !nghttp2_session_want_read(session) &&
+           !nghttp2_session_want_write(session);
 }
 
 static void http2_settle(struct http2 *h)
@@ -224,13 +233,13 @@ static void http2_failed(struct http2 *h, int err)
         code = err == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR;
         http2_refuse(h, code, nghttp2_strerror(err));
     }
-    nghttp2_session_terminate_session(h->session, code);
+    nghttp2_session_terminate_session(http2_session(h), code);
 }
 
 static void http2_feed(struct http2 *h, struct str bytes)
 {
     h->feeding = true;
-    ssize_t n = nghttp2_session_mem_recv(h->session, (const uint8_t *)bytes.p, bytes.n);
+    ssize_t n = nghttp2_session_mem_recv(http2_session(h), (const uint8_t *)bytes.p, bytes.n);
     h->feeding = false;
     if (n < 0)
         http2_failed(h, (int)n);
@@ -302,13 +311,19 @@ static void http2_on_missed(struct deadline *d)
         http2_free(h);
         return;
     }
+    if (http2_is_past(h->pack_by, now)) {
+        h->pack_by = 0;
+        http2_session_pack(h);
+        http2_arm(h); /* not http2_settle, which would ask the session */
+        return;
+    }
     if (http2_is_past(h->write_by, now)) {
         http2_gone(h, "the client took nothing within send_timeout");
         return;
     }
     if (http2_is_past(h->head_by, now)) {
         http2_refuse(h, NGHTTP2_ENHANCE_YOUR_CALM, "a head did not come within header_timeout");
-        nghttp2_session_terminate_session(h->session, h->refused);
+        nghttp2_session_terminate_session(http2_session(h), h->refused);
         h->head_by = 0;
         h->in_head = false;
         http2_flush(h);

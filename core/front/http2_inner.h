@@ -23,6 +23,7 @@
 #include "front/http2.h"
 
 #include "base/backlog.h"
+#include "base/region.h"
 #include "exchange/exchange.h"
 #include "http/h2.h"
 
@@ -50,7 +51,8 @@ struct http2_toll {
 struct http2 {
     struct client_active active; /* its deadline: the earliest of the times below */
     struct client *client;
-    nghttp2_session *session;
+    nghttp2_session *session_;       /* see http2_session */
+    struct region memory;            /* of the session; packed while the connection is idle */
     struct http2_stream *streams;    /* those with a request */
     struct http2_stream *ready;      /* those whose response has changed since the last flush, */
     struct http2_stream **ready_end; /* in the order in which it has */
@@ -64,7 +66,7 @@ struct http2 {
     double sent_at;     /* when DATA was last gathered, in the loop's clock */
     const char *broken; /* why nothing can be read or written any more; NULL: it can */
     enum http2_stage stage;
-    double idle_by, head_by, write_by, leave_by; /* in the loop's clock; 0: none */
+    double idle_by, pack_by, head_by, write_by, leave_by; /* in the loop's clock; 0: none */
     uint32_t refused; /* the error code with which the connection ends; 0: none */
     uint32_t dropped; /* bytes that were read while lingering */
     bool in_head : 1; /* a header block has begun and not ended */
@@ -121,6 +123,19 @@ static inline const struct limits *http2_limits(const struct http2 *h)
 /* --- http2_session.c --- */
 
 void http2_session_open(struct http2 *h);
+void http2_session_close(struct http2 *h);
+/* Packs the session's memory, of a connection without streams that has nothing to write. */
+static inline void http2_session_pack(struct http2 *h)
+{
+    region_pack(&h->memory);
+}
+/* nghttp2's session, unpacked. */
+static inline nghttp2_session *http2_session(struct http2 *h)
+{
+    if (region_is_packed(&h->memory))
+        region_unpack(&h->memory);
+    return h->session_;
+}
 
 /* --- http2_stream.c --- */
 

@@ -15,7 +15,7 @@ void http2_leave(struct http2 *h)
 {
     if (h->stage != HTTP2_OPEN)
         return;
-    nghttp2_submit_shutdown_notice(h->session);
+    nghttp2_submit_shutdown_notice(http2_session(h));
     h->stage = HTTP2_NOTICED;
     h->leave_by = loop_now(http2_loop(h)) + NOTICE_TIME;
     http2_flush(h);
@@ -25,9 +25,9 @@ void http2_leave_now(struct http2 *h)
 {
     if (h->stage != HTTP2_OPEN && h->stage != HTTP2_NOTICED)
         return;
-    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR,
-                          NULL, 0);
+    nghttp2_submit_goaway(http2_session(h), NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(http2_session(h)),
+                          NGHTTP2_NO_ERROR, NULL, 0);
     h->stage = HTTP2_LEAVING;
     h->leave_by = 0;
     http2_flush(h);

@@ -226,10 +226,11 @@ static void http2_out_write_kept(struct http2 *h)
 /* Gathers frames until there are none, or the buffer is full. False: there are none left. */
 static bool http2_out_gather(struct http2 *h)
 {
+    nghttp2_session *session = http2_session(h);
     gather.full = false;
     while (http2_out_gather_has_room()) {
         const uint8_t *bytes;
-        ssize_t n = nghttp2_session_mem_send(h->session, &bytes);
+        ssize_t n = nghttp2_session_mem_send(session, &bytes);
         if (n == NGHTTP2_ERR_NOMEM)
             abort();
         if (n < 0)

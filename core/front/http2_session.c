@@ -15,6 +15,7 @@
 enum {
     CONTINUATIONS = 7,       /* frames of one header block behind its first */
     HEADER_BLOCK = 16 << 20, /* bytes of a block that is sent; limits.response_header is less */
+    SENT_FIELDS = 1024,      /* HPACK's table of sent fields, where an old `date` stays for long */
     PRIORITY_UPDATE = 0x10,  /* the type of that frame, RFC 9218 section 7 */
 };
 
@@ -294,12 +295,33 @@ static nghttp2_option *http2_session_options(void)
     nghttp2_option_set_no_http_messaging(o, 1);
     nghttp2_option_set_no_closed_streams(o, 1);
     nghttp2_option_set_max_send_header_block_length(o, HEADER_BLOCK);
+    nghttp2_option_set_max_deflate_dynamic_table_size(o, SENT_FIELDS);
     /* frames of unknown types would be dropped unseen */
     for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
         if (type != PRIORITY_UPDATE)
             nghttp2_option_set_user_recv_extension_type(o, (uint8_t)type);
     nghttp2_option_set_builtin_recv_extension_type(o, PRIORITY_UPDATE);
     return o;
+}
+
+static void *http2_session_alloc(size_t size, void *ctx)
+{
+    return region_alloc(ctx, size);
+}
+
+static void *http2_session_alloc_array(size_t count, size_t size, void *ctx)
+{
+    return region_alloc_array(ctx, count, size);
+}
+
+static void *http2_session_resize(void *p, size_t size, void *ctx)
+{
+    return region_resize(ctx, p, size);
+}
+
+static void http2_session_free(void *p, void *ctx)
+{
+    region_free(ctx, p);
 }
 
 void http2_session_open(struct http2 *h)
@@ -317,9 +339,21 @@ void http2_session_open(struct http2 *h)
          limits->header < UINT32_MAX ? (uint32_t)limits->header : UINT32_MAX},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
-    http2_session_check(nghttp2_session_server_new2(&h->session, callbacks, h, options));
-    http2_session_check(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings,
+    nghttp2_mem memory = {.mem_user_data = &h->memory,
+                          .malloc = http2_session_alloc,
+                          .free = http2_session_free,
+                          .calloc = http2_session_alloc_array,
+                          .realloc = http2_session_resize};
+    region_init(&h->memory);
+    http2_session_check(nghttp2_session_server_new3(&h->session_, callbacks, h, options, &memory));
+    http2_session_check(nghttp2_submit_settings(h->session_, NGHTTP2_FLAG_NONE, settings,
                                                 sizeof settings / sizeof *settings));
-    http2_session_check(nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
+    http2_session_check(nghttp2_session_set_local_window_size(h->session_, NGHTTP2_FLAG_NONE, 0,
                                                               HTTP2_CONNECTION_WINDOW));
+}
+
+void http2_session_close(struct http2 *h)
+{
+    nghttp2_session_del(http2_session(h));
+    region_fini(&h->memory);
 }

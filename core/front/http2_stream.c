@@ -40,8 +40,8 @@ static nghttp2_nv http2_stream_nv(struct str name, struct str value)
  * their turn, this stream waits on. */
 static bool http2_stream_is_stuck(const struct http2_stream *s)
 {
-    const struct http2 *h = s->connection;
-    int32_t window = nghttp2_session_get_stream_remote_window_size(h->session, s->id);
+    struct http2 *h = s->connection;
+    int32_t window = nghttp2_session_get_stream_remote_window_size(http2_session(h), s->id);
     return window <= 0 || loop_now(http2_loop(h)) - h->sent_at >= s->limits->send_timeout;
 }
 
@@ -94,7 +94,7 @@ struct http2_stream *http2_stream_begin(struct http2 *h, int32_t id)
         s->next->at = &s->next;
     h->streams = s;
     h->count++;
-    h->idle_by = 0;
+    h->idle_by = h->pack_by = 0;
     if (client->requests >= s->limits->keepalive_requests)
         http2_leave(h);
     return s;
@@ -127,7 +127,7 @@ static struct exchange *http2_stream_end(struct http2_stream *s)
     if (s->counted)
         admission_end_request(h->client, s->req);
     if (!s->closed)
-        nghttp2_session_set_stream_user_data(h->session, s->id, NULL);
+        nghttp2_session_set_stream_user_data(http2_session(h), s->id, NULL);
     *s->at = s->next;
     if (s->next != NULL)
         s->next->at = s->at;
@@ -173,7 +173,7 @@ void http2_stream_drop(struct http2_stream *s, const char *why, bool stopped)
 
 void http2_stream_stop(struct http2_stream *s)
 {
-    nghttp2_session *session = s->connection->session;
+    nghttp2_session *session = http2_session(s->connection);
     const nghttp2_nv list[] = {http2_stream_nv(STR(":status"), STR("503")),
                                http2_stream_nv(STR("retry-after"), STR("5")),
                                http2_stream_nv(STR("content-length"), STR("0"))};
@@ -208,7 +208,8 @@ static void http2_stream_set_priority(struct http2_stream *s)
 {
     const nghttp2_extpri priority = {.urgency = s->head.priority.urgency,
                                      .inc = s->head.priority.incremental};
-    nghttp2_session_change_extpri_stream_priority(s->connection->session, s->id, &priority, 0);
+    nghttp2_session_change_extpri_stream_priority(http2_session(s->connection), s->id, &priority,
+                                                  0);
 }
 
 void http2_stream_head(struct http2_stream *s, bool last)
@@ -259,7 +260,7 @@ static void http2_stream_give(struct http2_stream *s, struct str bytes)
     deadline_set(&s->deadline, s->limits->body_timeout);
     exchange_body(s->exchange, bytes);
     if (!s->closed && !s->remote_done)
-        nghttp2_session_consume_stream(s->connection->session, s->id, bytes.n);
+        nghttp2_session_consume_stream(http2_session(s->connection), s->id, bytes.n);
 }
 
 void http2_stream_body(struct http2_stream *s, struct str bytes)
@@ -331,7 +332,7 @@ static void http2_stream_open_window(struct http2_stream *s)
     if (s->closed || s->remote_done || s->window_open || (length >= 0 && length <= HTTP2_WINDOW))
         return;
     s->window_open = true;
-    nghttp2_session_set_local_window_size(s->connection->session, NGHTTP2_FLAG_NONE, s->id,
+    nghttp2_session_set_local_window_size(http2_session(s->connection), NGHTTP2_FLAG_NONE, s->id,
                                           HTTP2_BODY_WINDOW);
     http2_flush(s->connection);
 }
@@ -349,8 +350,8 @@ static void http2_want_body(struct front *front, bool want)
     if (s->head.expects_continue && !s->body_done && s->body_bytes == 0 && !s->head_waits &&
         !s->submitted) {
         s->head.expects_continue = false;
-        nghttp2_submit_headers(s->connection->session, NGHTTP2_FLAG_NONE, s->id, NULL, &go_on, 1,
-                               NULL);
+        nghttp2_submit_headers(http2_session(s->connection), NGHTTP2_FLAG_NONE, s->id, NULL, &go_on,
+                               1, NULL);
         http2_flush(s->connection);
     }
     if (!s->body_done) {
@@ -373,8 +374,8 @@ static void http2_hints(struct front *front, const struct headers *headers)
             list[count++] = http2_stream_nv(STR("link"), headers->list[i].value);
     if (count == 1 || s->closed)
         return;
-    nghttp2_submit_headers(s->connection->session, NGHTTP2_FLAG_NONE, s->id, NULL, list, count,
-                           NULL);
+    nghttp2_submit_headers(http2_session(s->connection), NGHTTP2_FLAG_NONE, s->id, NULL, list,
+                           count, NULL);
     http2_flush(s->connection);
 }
 
@@ -569,7 +570,7 @@ static void http2_stream_submit_head(struct http2_stream *s)
     bool bodiless = s->ended && !s->cut && http2_stream_waiting(s) == 0;
     s->head_waits = false;
     s->submitted = true;
-    int err = nghttp2_submit_response(s->connection->session, s->id, list, count,
+    int err = nghttp2_submit_response(http2_session(s->connection), s->id, list, count,
                                       bodiless ? NULL : &body);
     if (err == NGHTTP2_ERR_NOMEM)
         abort();
@@ -580,7 +581,7 @@ static void http2_stream_submit_head(struct http2_stream *s)
 /* Ends the stream at once: what waits of it is dropped. */
 static void http2_stream_reset(struct http2_stream *s)
 {
-    nghttp2_submit_rst_stream(s->connection->session, NGHTTP2_FLAG_NONE, s->id,
+    nghttp2_submit_rst_stream(http2_session(s->connection), NGHTTP2_FLAG_NONE, s->id,
                               NGHTTP2_INTERNAL_ERROR);
     http2_out_over(s);
 }
@@ -595,7 +596,7 @@ void http2_stream_submit(struct http2_stream *s)
         http2_stream_reset(s);
     } else if (s->deferred && (s->ended || http2_stream_waiting(s) > 0)) {
         s->deferred = false;
-        nghttp2_session_resume_data(s->connection->session, s->id);
+        nghttp2_session_resume_data(http2_session(s->connection), s->id);
     }
 }
 

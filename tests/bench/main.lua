@@ -17,8 +17,10 @@ local php = require("tests.support.php")
 local process = require("tests.support.process")
 local proxies = require("tests.bench.proxies")
 local report = require("tests.bench.report")
+local secure = require("tests.bench.secure")
 
-local FURTHER = { "idle", "instructions", "queue", "fair", "hooks", "library", "counters" }
+local FURTHER = { "idle", "instructions", "queue", "fair", "hooks", "library", "counters",
+  "secure" }
 local RESULTS, PAGE, CHART = "tests/bench/results.json", "docs/performance.md",
   "docs/performance.svg"
 local IDLE, SLOW = 10000, 1000 -- clients of the case `crowd`
@@ -377,6 +379,9 @@ local function measure_all(names, options)
     write_page(merged(data))
   end
   bench_alone(data, options, application)
+  if options.only.secure then
+    data.secure = secure.bench(options, say)
+  end
   application:stop()
   process.remove(sites)
   return data
@@ -394,7 +399,8 @@ local function main(words)
     end
   end
   io.stdout:write(report.table(names, data), engine.table(data.queue, data.fair),
-    hooks.table(data.hooks), library.table(data.library), report.verdict(aims))
+    hooks.table(data.hooks), library.table(data.library), secure.table(data.secure),
+    report.verdict(aims))
   os.execute("mkdir -p -- " .. process.quote(options.out:match("^(.*)/") or "."))
   data.aims = aims
   process.write_file(options.out, report.json(data))

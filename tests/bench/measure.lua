@@ -14,8 +14,10 @@ local CONNECTIONS = 64
 local PATH = "/index.php?body=hello"
 local RELOAD_EVERY = 0.5 -- seconds
 
--- Nanoseconds that the threads of these processes have run.
-local function cpu_time(pids)
+--- Nanoseconds that the threads of these processes have run.
+---@param pids integer[]
+---@return number
+function measure.cpu_time(pids)
   local sum = 0
   for _, pid in ipairs(pids) do
     local threads = io.popen(("cat /proc/%d/task/*/schedstat 2>/dev/null"):format(pid))
@@ -45,9 +47,11 @@ local function cpu_time_of_tree(pid)
   return sum
 end
 
--- Memory of a process in bytes. What it shares with others counts in part, so that a page of the
--- master that the worker has not written yet is not taken for the worker's.
-local function memory(pid)
+--- Memory of a process in bytes. What it shares with others counts in part, so that a page of the
+--- master that the worker has not written yet is not taken for the worker's.
+---@param pid integer
+---@return number
+function measure.memory(pid)
   local text = process.read_file(("/proc/%d/smaps_rollup"):format(pid))
   local kilobytes = text and text:match("\nPss:%s+(%d+) kB")
   assert(kilobytes, "cannot read the memory map of process " .. pid)
@@ -60,7 +64,7 @@ end
 function measure.megabytes(proxy)
   local sum = 0
   for _, pid in ipairs(proxy:pids()) do
-    sum = sum + memory(pid)
+    sum = sum + measure.memory(pid)
   end
   return sum / 1048576
 end
@@ -131,7 +135,7 @@ end
 ---  time for a request, milliseconds, requests
 function measure.load(proxy, case, seconds)
   local pids = case.reload and proxy.process.pid or proxy:pids()
-  local clock = case.reload and cpu_time_of_tree or cpu_time
+  local clock = case.reload and cpu_time_of_tree or measure.cpu_time
   local before = clock(pids)
   local all, took, reloads = generate(proxy, case, seconds)
   local spent = clock(pids) - before
@@ -223,13 +227,13 @@ function measure.idle(proxy, count)
     first:ask(PATH, hosts[i % #hosts + 1])
   end
   local pids = proxy:pids()
-  local before = memory(pids[#pids])
+  local before = measure.memory(pids[#pids])
   local open = {}
   for i = 1, count do
     open[i] = client.open(proxy.address)
     open[i]:ask(PATH, hosts[i % #hosts + 1])
   end
-  local after = memory(pids[#pids])
+  local after = measure.memory(pids[#pids])
   for i = 1, count, 997 do
     open[i]:ask(PATH, hosts[1]) -- they are alive
   end

@@ -7,6 +7,7 @@ local load = require("tests.support.load")
 local measure = require("tests.bench.measure")
 local php = require("tests.support.php")
 local proxies = require("tests.bench.proxies")
+local secure = require("tests.bench.secure")
 
 local TENANTS = 20
 
@@ -83,4 +84,17 @@ describe("the benchmark's", function()
       end
     end)
   end
+
+  it("servers of TLS and HTTP/2 answer right in each case", function()
+    local data = secure.bench({ rounds = 1, share = 0.01, idle = 3 }, function() end)
+    for _, list in ipairs({ data.loads, data.shakes }) do
+      for _, case in ipairs(list) do
+        for _, name in ipairs(data.names) do
+          assert.is_true(case.peers[name] > 0, case.title)
+        end
+      end
+    end
+    assert.equal(3, #data.idles)
+    assert.is_truthy(secure.table(data):find("moongate", 1, true))
+  end)
 end)

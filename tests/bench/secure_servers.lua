@@ -1,0 +1,169 @@
+-- The servers of the cases of TLS and HTTP/2: Moongate, nginx and h2o, each with one worker, that
+-- serve the same folder over TLS on one port and without on another, with the same certificate.
+-- Called by secure.lua.
+
+local net = require("tests.support.net")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local stage = require("tests.support.stage")
+local tls = require("tests.support.tls")
+
+local secure_servers = {}
+
+local DEPS = process.cwd() .. "/build/deps/peers"
+
+local NGINX = [[
+daemon off; pid %(dir)/nginx.pid; error_log %(dir)/error.log crit; worker_processes 1;
+%(user) worker_rlimit_nofile 20000;
+events { worker_connections 16384; }
+http {
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; sendfile on;
+  tcp_nopush on; default_type text/css;
+  client_body_temp_path %(dir)/1; fastcgi_temp_path %(dir)/2; proxy_temp_path %(dir)/3;
+  uwsgi_temp_path %(dir)/4; scgi_temp_path %(dir)/5;
+  ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; ssl_session_cache none;
+  ssl_session_timeout 1h;
+  server {
+    listen %(plain) http2 backlog=4096;
+    listen %(secure) ssl http2 backlog=4096;
+    ssl_certificate %(cert); ssl_certificate_key %(key);
+    root %(files);
+  }
+}
+]]
+
+local H2O = [[
+num-threads: 1
+max-connections: 20000
+pid-file: %(dir)/pid
+error-log: %(dir)/error.log
+http1-request-timeout: 600
+http2-idle-timeout: 600
+%(user)
+ssl-session-resumption:
+  mode: ticket
+listen:
+  host: 127.0.0.1
+  port: %(plain_port)
+listen:
+  host: 127.0.0.1
+  port: %(secure_port)
+  ssl:
+    certificate-file: %(cert)
+    key-file: %(key)
+    minimum-version: TLSv1.2
+hosts:
+  "*":
+    paths:
+      "/":
+        file.dir: %(files)
+]]
+
+local MOONGATE = [[
+return {
+  listen = { { address = %(plain_q), h2c = true },
+    { address = %(secure_q), tls = { cert = %(cert_q), key = %(key_q) } } },
+  workers = 1, control = false, watch = false, log = { access = false },
+  limits = { keepalive_requests = 1000000000, keepalive_timeout = "600s" },
+  on_request = function() return { root = %(files_q) } end,
+}
+]]
+
+local PEERS = {
+  moongate = { title = "Moongate", program = "build/moongate", file = "route.lua", text = MOONGATE,
+    argv = function(program, path)
+      return { program, "run", path, unpack(process.is_root() and { "--user", "root" } or {}) }
+    end },
+  nginx = { title = "nginx", program = DEPS .. "/usr/sbin/nginx", file = "nginx.conf", text = NGINX,
+    user = "user root;", argv = function(program, path)
+      return { program, "-p", path:match("^(.*)/"), "-c", path }
+    end },
+  h2o = { title = "h2o", program = DEPS .. "/usr/bin/h2o", file = "h2o.conf", text = H2O,
+    user = "user: root", argv = function(program, path)
+      return { program, "-c", path }
+    end },
+}
+
+local ORDER = { "moongate", "nginx", "h2o" }
+
+---@class SecureServer
+---@field name string
+---@field title string
+---@field plain string address without TLS
+---@field secure string address with TLS
+local Server = {}
+Server.__index = Server
+
+local function program_of(name)
+  local path = os.getenv(name:upper()) or PEERS[name].program
+  return path:sub(1, 1) == "/" and path or process.cwd() .. "/" .. path
+end
+
+--- The servers that there are here.
+---@return string[]
+function secure_servers.names()
+  local list = {}
+  for _, name in ipairs(ORDER) do
+    if process.read_file(program_of(name)) then
+      list[#list + 1] = name
+    end
+  end
+  return list
+end
+
+--- The files that are served, and a certificate.
+---@param key "rsa"|"ec"
+---@return { files: string, cert: string, key: string }
+function secure_servers.site(key)
+  local files = process.tempdir("files")
+  process.chmod(files, "755")
+  local line = "/* 16 bytes */\n\n"
+  stage.write(files, { ["tiny.css"] = line:rep(6) .. "123\n", ["64k.css"] = line:rep(4096) })
+  local pair = tls.authority():issue({ "localhost" }, { key = key })
+  return { files = files, cert = pair.cert, key = pair.key }
+end
+
+--- Starts a server, and waits until both ports answer.
+---@param name string
+---@param site table of secure_servers.site
+---@return SecureServer
+function secure_servers.start(name, site)
+  local peer, dir = PEERS[name], process.tempdir("secure")
+  local values = { dir = dir, user = process.is_root() and peer.user or "",
+    plain = "127.0.0.1:" .. net.free_port(), secure = "127.0.0.1:" .. net.free_port() }
+  for key, value in pairs(site) do
+    values[key] = value
+  end
+  for _, key in ipairs({ "plain", "secure" }) do
+    values[key .. "_port"] = values[key]:match("%d+$")
+  end
+  local text = peer.text:gsub("%%%(([%w_]+)%)", function(key)
+    local base = key:match("^(.*)_q$")
+    return base and ("%q"):format(values[base]) or values[key]
+  end)
+  local path = dir .. "/" .. peer.file
+  process.write_file(path, text)
+  local self = setmetatable({ name = name, title = peer.title, dir = dir,
+    plain = values.plain, secure = values.secure }, Server)
+  self.process = process.spawn({ argv = peer.argv(program_of(name), path), cwd = dir,
+    env = name ~= "moongate" and { LD_LIBRARY_PATH = stage.libraries(DEPS) } or nil,
+    stdout = dir .. "/stdout", stderr = dir .. "/stderr" })
+  poll.wait(function()
+    assert(self.process:alive(), name .. ": " .. (process.read_file(dir .. "/stderr") or ""))
+    return net.listening(self.plain) and net.listening(self.secure)
+      and (name == "h2o" or #process.children(self.process.pid) > 0)
+  end, name .. " to serve", 60)
+  return self
+end
+
+--- All of its processes now.
+---@return integer[]
+function Server:pids()
+  return { self.process.pid, unpack(process.children(self.process.pid)) }
+end
+
+function Server:stop()
+  self.process:stop()
+end
+
+return secure_servers
