@@ -618,7 +618,8 @@ describe("a hook that waits", function()
       assert.equal(case[2], res.status)
       assert.equal(case[3] or res.body, res.body)
       r.server:wait_log("on_" .. hook .. " .*route%.lua:%d+.*this hook can't wait: only on_start, "
-        .. "on_certificate, on_request, on_error, timers and what moongate%.spawn runs may", nil, mark)
+        .. "on_certificate, on_request, on_error, timers and what moongate%.spawn runs may", nil,
+        mark)
     end)
   end
 

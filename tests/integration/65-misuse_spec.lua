@@ -218,7 +218,8 @@ local MISUSES = {
   },
   on_params = {
     { [[http.request{ url = "http://127.0.0.1:1/" }]], "http.request: this hook can't wait: only "
-      .. "on_start, on_certificate, on_request, on_error, timers and what moongate.spawn runs may" },
+      .. "on_start, on_certificate, on_request, on_error, timers and what moongate.spawn runs "
+      .. "may" },
     { [[params[1] = 'x']], "params: expected the name of a param, got 1" },
     { [[params[nil] = 1]], "params: expected the name of a param, got nothing" },
     { [[params[{}] = 1]], "params: expected the name of a param, got a table" },
