@@ -116,11 +116,6 @@ enum metrics_handshake tls_failure_kind(void);
 /* True when the handshake has resumed a session of an earlier connection. */
 bool tls_is_resumed(const struct tls *t);
 
-/* True when the client has sent the first byte of its handshake. */
-static inline bool tls_has_begun(const struct tls *t)
-{
-    return t->ssl != NULL;
-}
 /* True while the handshake waits for the answer of a script. */
 static inline bool tls_waits_for_script(const struct tls *t)
 {
