@@ -30,6 +30,11 @@ describe("the manual", function()
     return require("manual." .. kind).text(about)
   end
 
+  -- A name as a pattern.
+  local function escaped(name)
+    return (name:gsub("%-", "%%-"))
+  end
+
   local function plain(page)
     return (page:gsub("\\f[BIR]", ""):gsub("\\%-", "-"):gsub("\\%(aq", "'"))
   end
@@ -38,7 +43,8 @@ describe("the manual", function()
     local page = plain(text("commands_page"))
     assert.truthy(page:find('.TH MOONGATE 1 2026-01-02 "moongate 1.2.3"', 1, true))
     for _, command in ipairs(about.commands) do
-      local section = page:match("\n%.SS moongate (" .. command.name .. ".-)\n%.S[SH]")
+      local section = page:match("\n%.SS moongate (" .. escaped(command.name)
+        .. ".-)\n%.S[SH]")
       assert.truthy(section, command.name)
       for _, option in ipairs(command.options) do
         assert.truthy(section:find("\n" .. option.name, 1, true), command.name .. option.name)
@@ -75,10 +81,10 @@ describe("the manual", function()
     it("completes each command and option in " .. kind, function()
       local script = text(kind)
       for _, command in ipairs(about.commands) do
-        assert.truthy(script:find("[ '(]" .. command.name .. "[:) ']"), command.name)
+        assert.truthy(script:find("[ '(]" .. escaped(command.name) .. "[:) ']"), command.name)
         for _, option in ipairs(command.options) do
           local name = option.name:match("^%-*(%S+)")
-          assert.truthy(script:find("[- ]" .. name:gsub("%-", "%%-") .. "[ '%[]"), option.name)
+          assert.truthy(script:find("[- ]" .. escaped(name) .. "[ '%[]"), option.name)
         end
       end
     end)
