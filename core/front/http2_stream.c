@@ -34,6 +34,13 @@ static nghttp2_nv http2_stream_nv(struct str name, struct str value)
     return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n, 0};
 }
 
+/* The same with a name that lasts, in lower case. */
+static nghttp2_nv http2_stream_known_nv(struct str name, struct str value)
+{
+    return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n,
+                        NGHTTP2_NV_FLAG_NO_COPY_NAME};
+}
+
 /* --- life --- */
 
 /* The client takes no byte of a response for send_timeout. Where only others of the connection had
@@ -530,8 +537,8 @@ static int64_t http2_stream_length(const struct http2_stream *s)
     return res->content_length;
 }
 
-/* Makes the fields of the response's head. Names become lower case in nghttp2's copy. Returns their
- * number. `digits` has room for a status and a length. */
+/* Makes the fields of the response's head, and returns their number. Names that are not known
+ * become lower case in nghttp2's copy. `digits` has room for a status and a length. */
 static size_t http2_stream_fields(struct http2_stream *s, nghttp2_nv *list,
                                   char digits[3 + STR_U64_SIZE])
 {
@@ -540,22 +547,24 @@ static size_t http2_stream_fields(struct http2_stream *s, nghttp2_nv *list,
     bool has_date = false, has_server = false;
     size_t count = 0;
     str_from_u64((uint64_t)res->status, digits);
-    list[count++] = http2_stream_nv(STR(":status"), (struct str){digits, 3});
+    list[count++] = http2_stream_known_nv(STR(":status"), (struct str){digits, 3});
     for (unsigned i = 0; i < res->headers.count; i++) {
         const struct header *header = &res->headers.list[i];
         if (header->hop || header->id == HEADER_CONTENT_LENGTH)
             continue;
         has_date |= header->id == HEADER_DATE;
         has_server |= header->id == HEADER_SERVER;
-        list[count++] = http2_stream_nv(header->name, header->value);
+        struct str name = header_name(header->id);
+        list[count++] = name.p != NULL ? http2_stream_known_nv(name, header->value)
+                                       : http2_stream_nv(header->name, header->value);
     }
     if (!has_date)
-        list[count++] = http2_stream_nv(STR("date"), loop_date(http2_loop(s->connection)));
+        list[count++] = http2_stream_known_nv(STR("date"), loop_date(http2_loop(s->connection)));
     if (!has_server)
-        list[count++] = http2_stream_nv(STR("server"), STR("moongate"));
+        list[count++] = http2_stream_known_nv(STR("server"), STR("moongate"));
     if (length >= 0) {
         size_t n = str_from_u64((uint64_t)length, digits + 3);
-        list[count++] = http2_stream_nv(STR("content-length"), (struct str){digits + 3, n});
+        list[count++] = http2_stream_known_nv(STR("content-length"), (struct str){digits + 3, n});
     }
     return count;
 }

@@ -93,6 +93,15 @@ enum header_id header_id(struct str name)
     return HEADER_OTHER;
 }
 
+struct str header_name(enum header_id id)
+{
+    static struct str names[HEADER_USER_AGENT + 1]; /* by id, of which that is the last */
+    if (names[HEADER_TE].p == NULL)
+        for (unsigned i = 0; i < sizeof known_headers / sizeof *known_headers; i++)
+            names[known_headers[i].id] = str_of(known_headers[i].name);
+    return id != HEADER_PROXY ? names[id] : STR_NONE;
+}
+
 bool header_is_hop(enum header_id id)
 {
     switch (id) {

@@ -354,6 +354,8 @@ void request_note_step(struct request_trace *trace, const char *fmt, ...)
 
 /* The id of a known header, HEADER_OTHER else. */
 enum header_id header_id(struct str name);
+/* The name in lower case, which lasts; p = NULL: the id stands for several names. */
+struct str header_name(enum header_id id);
 /* "HTTP/1.1", as SERVER_PROTOCOL and logs have it. */
 struct str http_version_text(enum http_version version);
 
