@@ -20,6 +20,7 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
     b->resolver = resolver;
     b->generation = generation;
     b->metrics = metrics_backend(settings->name);
+    b->counts = &metrics_own->backend[b->metrics];
     b->on_connect = settings->multiplex == MULTIPLEX_AUTO ? server_ask : NULL;
     deadline_init(&b->probe, all->loop, lease_probe_cb);
     b->group = ledger_open(&all->seat, settings->name, &limits);
@@ -118,6 +119,11 @@ void backend_serve(struct backend *b)
         if (!b->servers[i]->gone)
             server_set_checks(b->servers[i]);
     changed_serve(b);
+}
+
+struct metrics_backend *backend_counts(const struct backend *b)
+{
+    return b->counts;
 }
 
 /* --- state of servers --- */

@@ -16,6 +16,7 @@
 #include "shm/ledger.h"
 
 struct backend;
+struct metrics_backend;
 
 /* The state that all backends of one worker share. */
 struct backends {
@@ -49,6 +50,8 @@ void backend_free(struct backend *b);
 const struct backend_settings *backend_settings(const struct backend *b);
 /* Its number among the counters of shm/metrics.h. */
 unsigned backend_metrics(const struct backend *b);
+/* Its counters, of this worker. */
+struct metrics_backend *backend_counts(const struct backend *b);
 /* Retires the backend, since another generation serves, whose backend of that name is `successor`
  * (NULL: none). The successor gets the idle connections to servers that it has, too; other servers
  * get no new requests. */

@@ -68,7 +68,8 @@ struct backend {
     const struct backend_settings *settings;
     struct backends *all;
     uint32_t group;
-    unsigned metrics; /* its number in shm/metrics.h */
+    unsigned metrics;               /* its number in shm/metrics.h */
+    struct metrics_backend *counts; /* its counters of this worker */
     struct server **servers;
     int count;
     struct resolver *resolver;

@@ -85,8 +85,7 @@ static void meter_count_script(const struct exchange *x, double now, bool failed
 void meter_attempt(const struct exchange *x, double now, bool failed)
 {
     const struct stream *s = &x->attempts.stream;
-    struct metrics_backend *counts =
-        &metrics_own->backend[backend_metrics(x->attempts.request.backend)];
+    struct metrics_backend *counts = backend_counts(x->attempts.request.backend);
     meter_phase(counts, METRICS_QUEUE, s->times.asked, s->times.granted);
     if (!s->reused) /* a kept connection was there already */
         meter_phase(counts, METRICS_CONNECT, s->times.granted, s->times.opened);

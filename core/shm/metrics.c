@@ -29,10 +29,11 @@ static struct metrics *all; /* NULL: nothing has asked for it */
 /* Pairs that this process has found lately. The first and the last bytes of a name are all of it up
  * to NEAR_SIZE; longer names are looked for in the table. */
 #define NEAR_SIZE  16
-#define NEAR_PAIRS 256
+#define NEAR_PAIRS 1024
 static struct near {
     uint64_t first, last;
-    uint16_t size, backend, series;
+    uint32_t size_and_backend;
+    uint32_t series;
 } nearby[NEAR_PAIRS];
 
 struct metrics *metrics_new(unsigned places)
@@ -66,29 +67,9 @@ struct metrics *metrics_all(void)
 
 /* --- counting --- */
 
-/* The bucket of a time is found by the first bits of its double, the exponent and one bit of the
- * fraction. Between 1/2048 s and 64 s these make CELLS ranges, none of which has two bounds:
- * `below` has the number of bounds below each, and one comparison does the rest. */
-#define FIRST_CELL 0x7e8
-#define CELLS      34
-static const uint8_t below[CELLS] = {0,  1,  1,  2,  2,  3,  3,  4,  4,  5,  5,  5,
-                                     6,  6,  7,  7,  8,  8,  8,  9,  9,  10, 10, 11,
-                                     11, 12, 12, 13, 13, 14, 14, 14, 15, 15};
-
-void metrics_observe(struct metrics_histogram *h, double seconds)
-{
-    int64_t bits;
-    seconds = seconds > 0 ? seconds : 0; /* a clock may have been set back */
-    memcpy(&bits, &seconds, sizeof bits);
-    int64_t cell = (bits >> 51) - FIRST_CELL;
-    unsigned i = cell < 0 ? 0 : METRICS_BUCKETS;
-    if (cell >= 0 && cell < CELLS) {
-        i = below[cell];
-        i += seconds > metrics_bounds[i];
-    }
-    metrics_add(&h->bucket[i], 1);
-    h->sum += seconds;
-}
+const uint8_t metrics_below[METRICS_CELLS] = {0,  1,  1,  2,  2,  3,  3,  4,  4,  5,  5,  5,
+                                              6,  6,  7,  7,  8,  8,  8,  9,  9,  10, 10, 11,
+                                              11, 12, 12, 13, 13, 14, 14, 14, 15, 15};
 
 void metrics_turn(double seconds)
 {
@@ -227,7 +208,7 @@ static uint64_t metrics_load(const char *p, size_t n)
 /* The first and the last bytes of a name of 1 to NEAR_SIZE bytes. */
 static struct near metrics_near_of(unsigned backend, struct str name)
 {
-    struct near near = {.size = (uint16_t)name.n, .backend = (uint16_t)backend};
+    struct near near = {.size_and_backend = (uint32_t)name.n << 16 | backend};
     if (name.n >= 8) {
         near.first = metrics_load(name.p, 8);
         near.last = metrics_load(name.p + name.n - 8, 8);
@@ -255,12 +236,13 @@ unsigned metrics_series(unsigned backend, struct str tenant)
     if (tenant.n > NEAR_SIZE)
         return metrics_series_find(backend, tenant);
     struct near near = metrics_near_of(backend, tenant);
-    uint64_t hash = (near.first ^ near.last ^ (near.last << 9) ^ backend) * 0x9e3779b97f4a7c15u;
-    struct near *at = &nearby[hash >> 56];
-    if (at->first == near.first && at->last == near.last && at->size == near.size &&
-        at->backend == near.backend)
+    uint64_t hash = (near.first ^ near.size_and_backend) * 0x9e3779b97f4a7c15u;
+    hash = (hash ^ hash >> 32 ^ near.last) * 0x9e3779b97f4a7c15u;
+    struct near *at = &nearby[hash >> 54];
+    if (at->first == near.first && at->last == near.last &&
+        at->size_and_backend == near.size_and_backend)
         return at->series;
-    near.series = (uint16_t)metrics_series_find(backend, tenant);
+    near.series = metrics_series_find(backend, tenant);
     *at = near;
     return near.series;
 }

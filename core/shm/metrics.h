@@ -187,11 +187,36 @@ void metrics_turn(double seconds);
 
 static inline void metrics_add(uint64_t *counter, uint64_t n)
 {
-    __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED); /* the worker is its only writer */
+    *counter += n; /* the worker is its only writer, and readers see aligned words whole */
 }
 
+/* The bucket of a time is found by the first bits of its double, the exponent and one bit of the
+ * fraction. Between 1/2048 s and 64 s these make METRICS_CELLS ranges, none of which has two
+ * bounds: metrics_below has the number of bounds below each, and one comparison does the rest. */
+#define METRICS_FIRST_CELL 0x7e8
+#define METRICS_CELLS      34
+extern const uint8_t metrics_below[METRICS_CELLS];
+
 /* Counts a time, in seconds. */
-void metrics_observe(struct metrics_histogram *h, double seconds);
+static inline void metrics_observe(struct metrics_histogram *h, double seconds)
+{
+    int64_t bits;
+    if (!(seconds > metrics_bounds[0])) { /* most times inside this process */
+        metrics_add(&h->bucket[0], 1);
+        if (seconds > 0) /* a clock may have been set back */
+            h->sum += seconds;
+        return;
+    }
+    memcpy(&bits, &seconds, sizeof bits);
+    uint64_t cell = (uint64_t)(bits >> 51) - METRICS_FIRST_CELL;
+    unsigned i = METRICS_BUCKETS;
+    if (cell < METRICS_CELLS) {
+        i = metrics_below[cell];
+        i += seconds > metrics_bounds[i];
+    }
+    metrics_add(&h->bucket[i], 1);
+    h->sum += seconds;
+}
 
 /* The number of the backend of that name. */
 unsigned metrics_backend(struct str name);

@@ -28,7 +28,8 @@ function counters.bench(application, options, say)
   local keep, out, sum = "build/bench/counters.callgrind", {}, 0
   measure.instructions(function(folder)
     return proxies.start("moongate", application, {
-      folder = folder, on_request = "return tenants[req.host]",
+      folder = folder,
+      on_request = "local d = tenants[req.host] d.tenant = d.tenant or req.host return d",
     })
   end, LOAD, options.requests, keep)
   for i, part in ipairs(PARTS) do
