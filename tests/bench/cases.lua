@@ -22,7 +22,7 @@ local CHILDREN = 4 -- of PHP-FPM
 ---@field php? boolean the application is PHP-FPM
 ---@field kept? boolean connections to PHP-FPM are kept
 ---@field pool? string[] more lines of PHP-FPM's pool
----@field warm? integer requests before the first round
+---@field warm? integer seconds of load before the first round, in which all replies are asked for
 ---@field reload? boolean the configuration is loaded again and again
 ---@field counted? boolean instructions are counted, too
 ---@field only? table<string, true> the servers that do not do the same as in another case
@@ -86,7 +86,7 @@ local cases = {
     path = "/index.php?size=65536&type=text/html", header = "Accept-Encoding: gzip",
     only = KEEPERS },
   { name = "hit100000", title = "kept reply, one of 100,000", path = HELLO, length = 5,
-    hosts = 100000, route = "cached", tenants = 100000, only = KEEPERS, warm = 200000 },
+    hosts = 100000, route = "cached", tenants = 100000, only = KEEPERS, warm = 20 },
   { name = "reload", title = "reloads, two a second", path = HELLO, length = 5, hosts = 1000,
     route = "root", reload = true },
 }

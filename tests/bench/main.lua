@@ -162,10 +162,8 @@ local function run_rounds(case, names, started, options)
   local rounds = {}
   for _, name in ipairs(names) do
     rounds[name] = {}
-    if case.warm then
-      measure.warm(started[name], case)
-    end
-    measure.load(started[name], case, math.min(1, options.seconds)) -- fills caches, compiles traces
+    -- Fills caches, compiles traces.
+    measure.load(started[name], case, case.warm or math.min(1, options.seconds))
   end
   for round = 1, options.rounds do
     for _, name in ipairs(in_turn(names, round)) do

@@ -150,15 +150,6 @@ function measure.load(proxy, case, seconds)
   }
 end
 
---- As many requests as the case has to be asked before it is measured.
----@param proxy Proxy
----@param case Case
-function measure.warm(proxy, case)
-  local results = generator.run(proxy.address, { timeout = 600,
-    group(proxy, case, { requests = case.warm }) })
-  assert(results.all.failed == 0, proxy.name .. ": " .. results.all.text)
-end
-
 --- Ten thousand clients that keep an idle connection, and a thousand that send a request slowly.
 ---@param proxy Proxy
 ---@param case Case

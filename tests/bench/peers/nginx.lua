@@ -50,7 +50,7 @@ http {
     location %(scripts) {
       fastcgi_pass app;
       fastcgi_keep_conn %(keepconn);
-      %(kept_replies)
+      %(caching)
 %(params)    }
   }
 }
@@ -141,7 +141,7 @@ local function peer(name, title, lua)
       all.table = fill(lua and LUA_TABLE or MAP, all)
       all.lookup = lua and LUA_LOOKUP or ""
       all.keeping = values.route == "cached" and fill(KEEPING, all) or ""
-      all.kept_replies = values.route == "cached" and KEPT or ""
+      all.caching = values.route == "cached" and KEPT or ""
       all.modules = lua and fill(LUA_MODULES, all) or ""
       process.write_file(values.dir .. "/nginx.conf", fill(CONF, all))
       return { program, "-p", values.dir, "-c", values.dir .. "/nginx.conf",
