@@ -77,6 +77,12 @@ void tls_server_drop(struct tls_server *s)
     (void)s;
 }
 
+const char *tls_server_refusal(const struct certificate *c)
+{
+    (void)c;
+    return ABSENT;
+}
+
 /* --- localhost --- */
 
 const char *localhost_make(char **cert, char **key)
@@ -89,6 +95,11 @@ const char *localhost_make(char **cert, char **key)
 
 void tls_begin_turn(void)
 {
+}
+
+bool tls_turn_is_over(void)
+{
+    return false;
 }
 
 void tls_init(struct tls *t, struct tls_server *server, int fd, bool before)
