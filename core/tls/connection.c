@@ -435,6 +435,7 @@ static ssize_t tls_read_ahead(struct tls *t)
         return n;
     if (t->early_size + (size_t)n > AHEAD_MAX) {
         tls_break(t);
+        now.kind = METRICS_BAD_TLS;
         now.failure = "the client sends without waiting for the handshake";
         errno = EPROTO;
         return -1;
