@@ -165,7 +165,7 @@ links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/scripts = shm/scripts base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front exchange/filter base/str
-links_tls = $(if $(TLS),tls/store tls/server tls/connection tls/asked tls/certificate tls/pem tls/error,tls/none) shm/tickets
+links_tls = $(if $(TLS),tls/store tls/server tls/connection tls/certificate tls/error,tls/none) tls/asked tls/pem shm/tickets
 links_front/listener = front/listener $(links_log) \
                        base/loop base/input shm/metrics shm/lock base/str $(links_tls)
 links_process/bind = process/bind base/addr base/str

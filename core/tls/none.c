@@ -149,6 +149,17 @@ const char *tls_failure(void)
     return ABSENT;
 }
 
+enum metrics_handshake tls_failure_kind(void)
+{
+    abort();
+}
+
+bool tls_is_resumed(const struct tls *t)
+{
+    (void)t;
+    abort();
+}
+
 struct str tls_alpn(const struct tls *t)
 {
     (void)t;
