@@ -169,8 +169,6 @@ static struct cache_entry *cached_find(struct exchange *x, double now)
 /* Makes the response's head of the entry's, with the headers that hold for this request. */
 static void cached_make_head(struct exchange *x, const struct cache_entry *e, enum cache_use use)
 {
-    static const char *const words[CACHE_USES] = {
-        [CACHE_HIT] = "hit", [CACHE_MISS] = "miss", [CACHE_STALE] = "stale"};
     struct request *req = &x->req;
     struct response *res = &req->response;
     struct arena *a = &req->arena;
@@ -188,7 +186,7 @@ static void cached_make_head(struct exchange *x, const struct cache_entry *e, en
         headers_merge(a, &res->headers, &req->decision.headers);
     headers_add_known(a, &res->headers, HEADER_OTHER, STR("Age"),
                       arena_copy(a, (struct str){digits, n}));
-    headers_add_known(a, &res->headers, HEADER_OTHER, STR("X-Cache"), str_of(words[use]));
+    headers_add_known(a, &res->headers, HEADER_OTHER, STR("X-Cache"), str_of(cache_use_words[use]));
     req->cached = (uint8_t)use;
 }
 

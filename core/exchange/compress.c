@@ -1,6 +1,8 @@
 /* compress - see compress.h. */
 #include "exchange/compress.h"
 
+#include "shm/metrics.h"
+
 #define COMPRESS_LATE 0.005 /* seconds that a flush waits for more bytes */
 
 static struct compress *compress_of(struct front *front)
@@ -258,6 +260,17 @@ static void compress_close(struct compress *c)
     c->state = COMPRESS_PASSES;
 }
 
+/* Counts a response that was compressed, of which the client gets all or a part. */
+static void compress_count(const struct compress *c)
+{
+    struct metrics_coded *counts = &metrics_own->coded[c->coding];
+    if (c->state != COMPRESS_CODES)
+        return;
+    metrics_add(&counts->answers, 1);
+    metrics_add(&counts->bytes_in, c->in);
+    metrics_add(&counts->bytes_out, c->out);
+}
+
 /* Forgets the response. */
 static void compress_forget(struct compress *c)
 {
@@ -370,6 +383,7 @@ static void compress_end(struct front *front)
             c->copy->end(c->ctx);
     }
     filter_end(front);
+    compress_count(c);
     compress_close(c);
 }
 
@@ -389,13 +403,16 @@ static void compress_cut(struct front *front)
     if (c->state == COMPRESS_CODES && c->gone)
         compress_flush(c);
     filter_cut(front);
+    compress_count(c);
     compress_close(c);
 }
 
 static void compress_drop(struct front *front, const char *why)
 {
+    struct compress *c = compress_of(front);
     filter_drop(front, why);
-    compress_close(compress_of(front));
+    compress_count(c);
+    compress_close(c);
 }
 
 /* While the filter keeps the head, nothing waits for the client. */

@@ -186,15 +186,12 @@ static void fill_begin(struct exchange *x)
 
 void fill_head(struct exchange *x)
 {
-    static const char *const words[CACHE_USES] = {[CACHE_HIT] = "hit",
-                                                  [CACHE_MISS] = "miss",
-                                                  [CACHE_STALE] = "stale",
-                                                  [CACHE_BYPASS] = "bypass"};
     struct request *req = &x->req;
     if (x->caching->fills)
         fill_begin(x);
     headers_remove(&req->response.headers, STR("X-Cache"));
-    headers_add(&req->arena, &req->response.headers, STR("X-Cache"), str_of(words[req->cached]));
+    headers_add(&req->arena, &req->response.headers, STR("X-Cache"),
+                str_of(cache_use_words[req->cached]));
 }
 
 /* --- a newer head --- */

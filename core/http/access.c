@@ -30,6 +30,7 @@ enum access_field {
     FIELD_BYTES,
     FIELD_BYTES_IN,
     FIELD_BYTES_OUT,
+    FIELD_CACHE,
     FIELD_CLIENT,
     FIELD_CONNECT,
     FIELD_DURATION,
@@ -68,6 +69,7 @@ static const char *const field_names[] = {
     [FIELD_BYTES] = "bytes",
     [FIELD_BYTES_IN] = "bytes_in",
     [FIELD_BYTES_OUT] = "bytes_out",
+    [FIELD_CACHE] = "cache",
     [FIELD_CLIENT] = "client",
     [FIELD_CONNECT] = "connect",
     [FIELD_DURATION] = "duration",
@@ -393,6 +395,8 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
         access_put_json(&l, "server", req->server);
     if (req->decision.tenant.n > 0)
         access_put_json(&l, "tenant", req->decision.tenant);
+    if (req->cached != CACHE_UNUSED)
+        access_put_json(&l, "cache", str_of(cache_use_words[req->cached]));
     access_put_json_number(&l, "generation", generation);
     if (req->ended && req->backend.n > 0)
         access_put_json_number(&l, "app_status", req->app_status);
@@ -441,6 +445,12 @@ static struct str access_span_id(const struct request *req)
     return req->traceparent != NULL ? traceparent_span_id(req->traceparent->own) : STR_NONE;
 }
 
+static struct str access_cache(const struct request *req)
+{
+    const char *word = cache_use_words[req->cached];
+    return word != NULL ? str_of(word) : STR_NONE;
+}
+
 /* The fields that are texts; false: it is none of them. */
 static bool access_text_of(const struct access_part *part, const struct request *req,
                            struct str *out)
@@ -451,6 +461,9 @@ static bool access_text_of(const struct access_part *part, const struct request 
         return true;
     case FIELD_BACKEND:
         *out = req->backend;
+        return true;
+    case FIELD_CACHE:
+        *out = access_cache(req);
         return true;
     case FIELD_ERROR:
         *out = req->error != NULL ? str_of(req->error) : STR_NONE;

@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+const char *const cache_use_words[CACHE_USES] = {
+    [CACHE_HIT] = "hit", [CACHE_MISS] = "miss", [CACHE_STALE] = "stale", [CACHE_BYPASS] = "bypass"};
+
 void request_init(struct request *r, void *memory, size_t size)
 {
     memset(r, 0, sizeof *r);

@@ -246,6 +246,8 @@ struct traceparent;
 
 /* What the cache has done for a request. */
 enum cache_use { CACHE_UNUSED, CACHE_HIT, CACHE_MISS, CACHE_STALE, CACHE_BYPASS, CACHE_USES };
+/* Its words in X-Cache, in the access log and in metrics; NULL: CACHE_UNUSED. */
+extern const char *const cache_use_words[CACHE_USES];
 
 /* The notes of a request that `moongate trace` wants to see; exchange/account makes them. */
 struct request_trace {

@@ -120,6 +120,16 @@ static int log_all(lua_State *L)
     return 1;
 }
 
+/* Pushes what the cache has done; nil where the decision has none. */
+static void log_push_cache(lua_State *L, const void *at)
+{
+    const char *word = cache_use_words[*(const uint8_t *)at];
+    if (word != NULL)
+        lua_pushstring(L, word);
+    else
+        lua_pushnil(L);
+}
+
 #define FIELD(name, member)    PROPERTY(name, struct request, member)
 #define OPTIONAL(name, member) PROPERTY_OPTIONAL(name, struct request, member)
 
@@ -144,6 +154,7 @@ const struct property property_log[] = {
     OPTIONAL("backend", backend),
     OPTIONAL("server", server),
     OPTIONAL("tenant", decision.tenant),
+    {"cache", .push = log_push_cache, .at = offsetof(struct request, cached)},
     {"app_status", .push = log_push_app_status},
     {"protocol_status", .push = log_push_protocol_status},
     {"attempts", .push = log_push_attempts},

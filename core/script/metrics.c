@@ -54,9 +54,6 @@ static const char *const limit_names[METRICS_LIMITS] = {[METRICS_LIMIT_REQUEST_L
                                                         [METRICS_LIMIT_QUEUE] = "queue",
                                                         [METRICS_LIMIT_PER_IP] = "per_ip"};
 
-static const char *const cache_names[CACHE_USES] = {
-    [CACHE_HIT] = "hit", [CACHE_MISS] = "miss", [CACHE_STALE] = "stale", [CACHE_BYPASS] = "bypass"};
-
 /* The names of backends and tenants by their numbers. NULL: it stands for others, or is not used.
  */
 struct names {
@@ -275,6 +272,28 @@ static void metrics_push_tls(lua_State *L, const struct metrics *m)
     }
 }
 
+/* Pushes what was compressed, by coding: { answers, bytes_in, bytes_out }. */
+static void metrics_push_coded(lua_State *L, const struct metrics *m)
+{
+    lua_createtable(L, 0, CODINGS);
+    for (unsigned i = CODING_IDENTITY + 1; i < CODINGS; i++) {
+        size_t at = offsetof(struct metrics_sheet, coded) + i * sizeof(struct metrics_coded);
+        struct str name = coding_name((enum coding)i);
+        script_push_str(L, name);
+        lua_createtable(L, 0, 3);
+        metrics_set_number(L, "answers",
+                           (double)metrics_sum_of(m, at + offsetof(struct metrics_coded, answers)));
+        metrics_set_number(
+            L, "bytes_in",
+            (double)metrics_sum_of(m, at + offsetof(struct metrics_coded, bytes_in)));
+        metrics_set_number(
+            L, "bytes_out",
+            (double)metrics_sum_of(m, at + offsetof(struct metrics_coded, bytes_out)));
+        lua_rawset(L, -3);
+    }
+    lua_setfield(L, -2, "coded");
+}
+
 static void metrics_find_names(const struct metrics *m, struct names *names)
 {
     uint32_t count = __atomic_load_n(&m->count, __ATOMIC_ACQUIRE);
@@ -294,7 +313,7 @@ static const struct {
     const char *const *names;
     unsigned count;
 } lists[] = {
-    {"cached", offsetof(struct metrics_sheet, cached), cache_names, CACHE_USES},
+    {"cached", offsetof(struct metrics_sheet, cached), cache_use_words, CACHE_USES},
     {"spans", offsetof(struct metrics_sheet, spans), span_names, METRICS_SPANS},
     {"protocols", offsetof(struct metrics_sheet, protocol), protocol_names, METRICS_PROTOCOLS},
     {"refused", offsetof(struct metrics_sheet, refused), refused_names, 2},
@@ -330,6 +349,7 @@ static int metrics_core_counters(lua_State *L)
     metrics_set_number(L, "accepted", (double)SUM(m, accepted));
     metrics_set_number(L, "refreshed", (double)SUM(m, refreshed));
     metrics_set_number(L, "shared_full", (double)SUM(m, shared_full));
+    metrics_push_coded(L, m);
     metrics_push_tls(L, m);
     lua_setfield(L, -2, "tls");
     for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) {

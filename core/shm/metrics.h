@@ -16,6 +16,7 @@
 #define MG_SHM_METRICS_H
 
 #include "base/str.h"
+#include "http/coding.h"
 #include "http/request.h"
 #include "shm/scripts.h"
 
@@ -120,6 +121,12 @@ struct metrics_run {
  * since they could not be sent, or by who got them. */
 enum { METRICS_EXPORTED, METRICS_FULL, METRICS_FAILED, METRICS_REJECTED, METRICS_SPANS };
 
+/* Responses that were compressed in one coding. */
+struct metrics_coded {
+    uint64_t answers;
+    uint64_t bytes_in, bytes_out; /* of their bodies: before, and in the coding */
+};
+
 /* The counters of one worker. */
 struct metrics_sheet {
     uint64_t requests[METRICS_SERIES][METRICS_METHODS][METRICS_CLASSES];
@@ -132,11 +139,12 @@ struct metrics_sheet {
     uint64_t tls[METRICS_TLS_VERSIONS][2];  /* handshakes: whole ones, and resumed sessions */
     uint64_t handshake[METRICS_HANDSHAKES]; /* those that have failed, enum metrics_handshake */
     uint64_t limited[METRICS_LIMITS];       /* requests that a limit has refused */
-    uint64_t cached[CACHE_USES];   /* requests by what the cache has done, enum cache_use */
-    uint64_t refreshed;            /* responses that were asked for in the background */
-    uint64_t shared_full;          /* writes to dictionaries that found no room */
-    struct scripts_table scripts;  /* of applications */
-    uint64_t spans[METRICS_SPANS]; /* by what has become of them */
+    uint64_t cached[CACHE_USES];         /* requests by what the cache has done, enum cache_use */
+    uint64_t refreshed;                  /* responses that were asked for in the background */
+    struct metrics_coded coded[CODINGS]; /* by enum coding; none by CODING_IDENTITY */
+    uint64_t shared_full;                /* writes to dictionaries that found no room */
+    struct scripts_table scripts;        /* of applications */
+    uint64_t spans[METRICS_SPANS];       /* by what has become of them */
 };
 
 enum metrics_kind { METRICS_BACKEND, METRICS_TENANT, METRICS_FAMILY, METRICS_LABEL };

@@ -686,6 +686,36 @@ describe("a compressed response", function()
   end)
 end)
 
+describe("what the cache has done", function()
+  it("is in the access log, for on_log, and in moongate status over all workers", function()
+    local r = start("{ ttl = '1h', bypass = req.args.Own ~= nil }", { control = true,
+      settings = [[log = { format = "$uri|$cache" }, on_log = function(_, log)
+        if log.uri:find("body=told") then return "told " .. tostring(log:all().cache) end
+      end]] })
+    assert.is_nil(r:status().cache)
+    until_cache_says(r, "hit", "body=a")
+    r:get("body=a&Own")
+    r.server:wait_access("body=a|miss$")
+    r.server:wait_access("body=a|hit$")
+    r.server:wait_access("body=a&Own|bypass$")
+    r:get("body=told")
+    r.server:wait_access("^told miss$")
+    local cache = poll.wait(function() -- an answer is counted when it has been sent
+      local now = r:status().cache
+      return now.hits + now.misses + now.bypassed >= 4 and now
+    end, "the requests to be counted")
+    assert.is_true(cache.hits >= 1 and cache.misses >= 2 and cache.bypassed == 1)
+    assert.is_near(cache.hits / (cache.hits + cache.misses), cache.hit_rate, 1e-9)
+    assert.same({ 2, 0, 0, 16 * 2 ^ 20 },
+      { cache.entries, cache.stale, cache.evicted, cache.limit })
+    assert.is_true(cache.bytes > 0)
+    local text = r:tell("status")
+    assert.matches("\ncache: %d+%.%d %% of %d+ requests had a kept answer %(%d+ hits, 0 stale, "
+      .. "%d+ misses%), 1 passed by\n  2 answers take %d+k of 16%.0M; 2 stored, 0 evicted, 0 "
+      .. "purged\n", text)
+  end)
+end)
+
 describe("a wrong cache", function()
   it("is told at the key", function()
     for text, message in pairs({

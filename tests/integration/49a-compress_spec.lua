@@ -2,6 +2,7 @@
 
 local coding = require("tests.support.coding")
 local http = require("tests.support.http")
+local metrics = require("tests.support.metrics")
 local poll = require("tests.support.poll")
 local rig = require("tests.support.rig")
 
@@ -270,5 +271,43 @@ describe("compress", function()
     local res = get("type=text/html&size=300000000&length", "gzip")
     assert.equal("gzip", res.headers["content-encoding"])
     assert.is_true(memory() - before < 4096, ("%d KB, before %d"):format(memory(), before))
+  end)
+end)
+
+describe("what compression has done", function()
+  it("is counted by coding, over all workers", function()
+    local r = rig.start({ control = true, workers = 2, settings = "compress = true" })
+    finally(function() r:stop() end)
+    assert.is_nil(r:status().compression)
+    local expected, target = {}, "type=text/html&size=70000&length"
+    assert.equal(70000, #r:get(target).body)
+    for _, name in ipairs(CODINGS) do
+      local bytes = 0
+      for _ = 1, 2 do
+        local res = r:get(target, { headers = { ["Accept-Encoding"] = name } })
+        assert.equal(rig.pattern(70000), encoded(res, name))
+        bytes = bytes + #res.body
+      end
+      expected[name] = { answers = 2, bytes_in = 140000, bytes_out = bytes }
+    end
+    local counts = poll.wait(function() -- an answer is counted when it has been made
+      local now = r:status().compression
+      local all = 0
+      for _, one in pairs(now or {}) do
+        all = all + one.answers
+      end
+      return all == 2 * #CODINGS and now
+    end, "the answers to be counted")
+    assert.same(expected, counts)
+    assert.matches("\ncompression: br 2 answers, 137k became %d+k; gzip 2 answers, ",
+      r:tell("status"))
+    local samples = metrics.samples((metrics.fetch(r.control)))
+    local function sample(name, encoding)
+      return samples[("moongate_compression_%s_total{encoding=%q}"):format(name, encoding)]
+    end
+    for name, one in pairs(expected) do
+      assert.same({ 2, one.bytes_in, one.bytes_out }, { sample("responses", name),
+        sample("input_bytes", name), sample("output_bytes", name) })
+    end
   end)
 end)

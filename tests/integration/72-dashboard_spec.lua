@@ -25,6 +25,9 @@ local ON_REQUEST = [[
 if req.path == "/split" then return split(req) end
 if req.args.Tenant then return { backend = "app", docroot = "/srv/app", tenant = HOSTILE } end
 if req.args.Unknown then return { backend = "app", docroot = "/srv/app", tenant = "first" } end
+if req.path == "/kept" then
+  return { backend = "app", docroot = "/srv/app", cache = { ttl = "1h" }, compress = true }
+end
 if req.path == "/wrong" then error("a fault of the script") end]]
 
 --- The lowest contrast of a text and what lies behind it, as WCAG 2 counts it, and that text.
@@ -332,6 +335,32 @@ describe("the dashboard", function()
     client:close()
     page:wait(row("tenants", "first"), function(text)
       return text and text:find("^first;0;0;")
+    end)
+  end)
+
+  it("shows what the cache and compression have done", function()
+    local function texts(id)
+      return page:eval(("[...document.querySelectorAll('#%s dd')].map((d) => d.textContent)")
+        :format(id))
+    end
+    assert.same({ true, true }, page:eval("[document.getElementById('cache-part').hidden, "
+      .. "document.getElementById('compression-part').hidden]"))
+    local function ask()
+      return http.request(r.address, { path = "/kept?type=text/html&size=40000",
+        headers = { ["Accept-Encoding"] = "gzip" } })
+    end
+    assert.equal("gzip", ask().headers["content-encoding"])
+    page:wait("document.getElementById('cache-share').textContent", function(text)
+      assert.equal(200, ask().status)
+      return text:find("^%d+%.%d %%$") and text ~= "0.0 %"
+    end)
+    page:wait("document.querySelectorAll('#cache-counts dd')[1].textContent > 0")
+    assert.matches("^%d+%.%d %%$", texts("cache-counts")[1])
+    assert.same({ "1", "0", "0" }, { texts("cache-kept")[1], unpack(texts("cache-kept"), 4) })
+    assert.matches("^%d+ kB of 64%.0 MB$", texts("cache-kept")[2])
+    assert.is_true(page:eval("document.getElementById('cache-size').value > 0"))
+    page:wait(row("compression", "gzip"), function(text)
+      return text and text:find("^gzip;%d+;[%d.]+ [kM]?B;[%d.]+ [kM]?B;%d+%.%d %%$")
     end)
   end)
 

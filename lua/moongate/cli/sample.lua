@@ -16,6 +16,7 @@ local REQUESTS = "moongate_requests_total"
 ---@field servers table<string, number> requests by backend TAB server
 ---@field queued table<string, number> by the same
 ---@field states table<string, string> by the same
+---@field cached table<string, number> requests whose decision has `cache`, by what came of it
 ---@field scripts table<string, table>|nil of applications: what /scripts says of each, by its name
 
 local function unescaped(text)
@@ -74,6 +75,9 @@ local TAKE = {
   moongate_server_queued_requests = function(sample, labels, value)
     sample.queued[server_of(labels)] = value
   end,
+  moongate_cache_requests_total = function(sample, labels, value)
+    add(sample.cached, labels.result, value)
+  end,
   moongate_server_state = function(sample, labels, value)
     if value == 1 then
       sample.states[server_of(labels)] = labels.state
@@ -95,7 +99,7 @@ end
 function M.read(text, at, scripts)
   local sample = {
     at = at, codes = {}, tenants = {}, failing = {}, buckets = {}, hooks = {}, servers = {},
-    queued = {}, states = {}, scripts = scripts and {} or nil,
+    queued = {}, states = {}, cached = {}, scripts = scripts and {} or nil,
   }
   for _, one in ipairs(scripts or {}) do
     sample.scripts[one.script] = one
@@ -113,7 +117,7 @@ end
 --- How much sums have grown a second; nil where no time has passed.
 ---@param now moongate.cli.Sample
 ---@param before moongate.cli.Sample|nil
----@param field "codes"|"tenants"|"failing"|"servers"
+---@param field "codes"|"tenants"|"failing"|"servers"|"cached"
 ---@param key string|nil nil: all of them
 ---@return number|nil
 function M.rate(now, before, field, key)

@@ -319,6 +319,14 @@ local function share_of(model, share)
   return seconds and figures.milliseconds(seconds) or "-"
 end
 
+--- How many of the requests that the cache was asked about had a kept answer lately.
+local function cache_part(model)
+  local kept = lately(model, "cached", "hit") + lately(model, "cached", "stale")
+  local looked = kept + lately(model, "cached", "miss")
+  return looked > 0 and (", cache %.0f%% of %s req/s"):format(100 * kept / looked, rate(looked))
+    or ""
+end
+
 --- The lines about the whole.
 local function head(model)
   local status, clients, queued = model.status, 0, 0
@@ -337,7 +345,8 @@ local function head(model)
       figures.span(status.uptime), status.generation),
     ("%s req/s, 5xx %s/s, 4xx %s/s; time 50%% %s, 95%% %s, 99%% %s"):format(per(nil), per("5xx"),
       per("4xx"), share_of(model, 0.5), share_of(model, 0.95), share_of(model, 0.99)),
-    ("%d clients, %d queued, %d workers%s"):format(clients, queued, #status.workers,
+    ("%d clients, %d queued, %d workers%s%s"):format(clients, queued, #status.workers,
+      cache_part(model),
       status.last_error and "; last error: " .. status.last_error.text or ""),
     model.silent and "! NO ANSWER: " .. model.silent
       or problems[1] and "! " .. table.concat(problems, "; ") or "",

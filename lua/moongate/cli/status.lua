@@ -122,6 +122,35 @@ local function errors_lines(value)
   return #lines > 0 and "errors of the script:\n" .. table.concat(lines) or ""
 end
 
+--- "12 answers, 40k became 9k".
+local function coded_text(coding, one)
+  return ("%s %s answers, %s became %s"):format(coding, count(one.answers),
+    figures.bytes(one.bytes_in), figures.bytes(one.bytes_out))
+end
+
+--- What the response cache and compression have done, where a decision had them.
+local function responses_lines(value)
+  local cache, lines = value.cache, {}
+  if cache then
+    local looked = cache.hits + cache.stale + cache.misses
+    local share = cache.hit_rate and ("%.1f %% of "):format(100 * cache.hit_rate) or ""
+    lines[1] = ("cache: %s%s requests had a kept answer (%s hits, %s stale, %s misses), %s passed "
+      .. "by\n"):format(share, count(looked), count(cache.hits), count(cache.stale),
+      count(cache.misses), count(cache.bypassed))
+    lines[2] = ("  %s answers take %s of %s; %s stored, %s evicted, %s purged\n"):format(
+      count(cache.entries), figures.bytes(cache.bytes), figures.bytes(cache.limit),
+      count(cache.stored), count(cache.evicted), count(cache.purged))
+  end
+  local codings = {}
+  for _, coding in ipairs(sorted_keys(value.compression or {})) do
+    codings[#codings + 1] = coded_text(coding, value.compression[coding])
+  end
+  if #codings > 0 then
+    lines[#lines + 1] = ("compression: %s\n"):format(table.concat(codings, "; "))
+  end
+  return table.concat(lines)
+end
+
 local function tenant_rows(value)
   local list = { { "TENANT", "", "ACTIVE", "QUEUED", "REQUESTS", "4XX", "5XX" } }
   for _, one in ipairs(value.tenants or {}) do
@@ -163,8 +192,7 @@ function M.main(args)
   end
   io.stdout:write(("moongate %s at %s\n"):format(value.version, address), headline(value),
     degraded_lines(value), listener_line(value), values_line(value), log_line(value),
-    error_line(value),
-    errors_lines(value))
+    responses_lines(value), error_line(value), errors_lines(value))
   rows.print(worker_rows(value), TEXTS)
   local list = { HEADS }
   for _, backend in ipairs(value.backends) do

@@ -217,6 +217,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field backend? string
 ---@field server? string the last one's address
 ---@field tenant? string
+---@field cache? "hit"|"miss"|"stale"|"bypass" what the cache has done; nil where the decision has none
 ---@field app_status? number of END_REQUEST
 ---@field protocol_status? number of END_REQUEST
 ---@field attempts moongate.Attempt[]

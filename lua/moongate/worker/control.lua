@@ -44,6 +44,7 @@ local metrics = require("moongate.worker.metrics")
 local recent = require("moongate.worker.recent")
 local report = require("moongate.shadow.report")
 local requests = require("moongate.worker.requests")
+local responses = require("moongate.worker.responses")
 local runtime = require("moongate.runtime")
 local scripts = require("moongate.worker.scripts")
 local suggest = require("moongate.base.suggest")
@@ -152,7 +153,7 @@ local function listeners(text)
 end
 
 local function status(_, core)
-  local state = core.state()
+  local state, counters = core.state(), core.counters()
   local failed = state.last_error_at > 0
   local value = {
     version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
@@ -162,7 +163,8 @@ local function status(_, core)
     values = runtime.list(), log = log_level.read(core),
     kept_from = (state.kept_from or 0) > 0 and state.kept_from or nil,
     last_error = failed and { text = state.last_error, at = state.last_error_at } or nil,
-    errors = recent.errors(core, state.generation), tenants = recent.tenants(core),
+    errors = recent.errors(core, state.generation), tenants = recent.tenants(core, counters),
+    cache = responses.cache(core, counters), compression = responses.compression(counters),
   }
   value.degraded = recent.degraded(value)
   return reply(200, value)

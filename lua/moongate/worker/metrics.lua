@@ -400,6 +400,25 @@ local function cache(page, core, counters)
   end
 end
 
+-- Compression -------------------------------------------------------------------------------------
+
+local CODED_METRICS = {
+  { "answers", "moongate_compression_responses", "Responses that were compressed." },
+  { "bytes_in", "moongate_compression_input_bytes",
+    "Bytes of the bodies of such responses before they were compressed." },
+  { "bytes_out", "moongate_compression_output_bytes",
+    "Bytes that these bodies have become." },
+}
+
+local function compression(page, counters)
+  for _, metric in ipairs(CODED_METRICS) do
+    local family = page:family("counter", metric[2], metric[3])
+    for _, coding in ipairs(sorted_keys(counters.coded)) do
+      family:add(label("encoding", coding), counters.coded[coding][metric[1]])
+    end
+  end
+end
+
 -- The route's own ---------------------------------------------------------------------------------
 
 local function of_route(page)
@@ -439,6 +458,7 @@ function M.render(core, accept)
   scripts(page, core, counters)
   workers(page, core, counters, state)
   cache(page, core, counters)
+  compression(page, counters)
   of_route(page)
   local openmetrics = exposition.wants_openmetrics(accept)
   return page:text(openmetrics), openmetrics and exposition.OPENMETRICS or exposition.PROMETHEUS

@@ -149,11 +149,12 @@ end
 --- The tenants with the most load now, then those with the most requests so far. `other` is the sum
 --- of all that are not in the list: those beyond its end, and those without a series of their own.
 ---@param core table
+---@param counters table of core.counters()
 ---@return table[] list of { name, active, queued, requests, client_errors, server_errors }: the
 --- connections to servers in use, the requests that wait, those that have ended
-function M.tenants(core)
+function M.tenants(core, counters)
   local by_name, list, known, other = {}, {}, {}, new_tenant("other")
-  for _, series in ipairs(core.counters().series) do
+  for _, series in ipairs(counters.series) do
     local name = series.tenant or "other"
     local one = name == "other" and other or by_name[name]
     if name ~= "" and not one then

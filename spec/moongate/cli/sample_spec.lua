@@ -17,6 +17,8 @@ moongate_server_requests_total{backend="app",server="10.0.0.1:9000"} 7
 moongate_server_queued_requests{backend="app",server="10.0.0.1:9000"} 3
 moongate_script_runs_total{hook="on_request"} 4
 moongate_script_seconds_total{hook="on_request"} 0.5
+moongate_cache_requests_total{result="hit"} 6
+moongate_cache_requests_total{result="miss"} 2
 moongate_generation 3
 nonsense{
 ]]):format(requests, failed, fast, slow, slow)
@@ -32,6 +34,7 @@ describe("a sample", function()
     assert.same({ ["app\t10.0.0.1:9000"] = 7 }, got.servers)
     assert.same({ ["app\t10.0.0.1:9000"] = 3 }, got.queued)
     assert.same({ on_request = { runs = 4, seconds = 0.5 } }, got.hooks)
+    assert.same({ hit = 6, miss = 2 }, got.cached)
     assert.is_nil(got.scripts)
     local script = { script = "/a.php", seconds = 1 }
     assert.same({ ["/a.php"] = script }, sample.read("", 100, { script }).scripts)

@@ -57,6 +57,13 @@ describe("the picture of moongate top", function()
     return table.concat(list)
   end
 
+  it("has the share of the cache, where it was asked lately", function()
+    assert.is_nil(lines()[3]:find("cache", 1, true))
+    model.before = sample.read("", 90)
+    model.now.cached = { hit = 70, stale = 5, miss = 25, bypass = 400 }
+    assert.matches(" workers, cache 75%% of 10%.0 req/s$", lines()[3])
+  end)
+
   it("has what is degraded, the servers, and what keys do", function()
     local got, heads = screen.lines(model, view)
     assert.equal(24, #got)

@@ -195,6 +195,7 @@ static void test_json(void)
     req.backend = STR("php");
     req.server = STR("unix:/run/php.sock");
     req.decision.tenant = STR("acme");
+    req.cached = CACHE_STALE;
     req.attempts = 2;
     struct attempt second = {.server = STR("unix:/run/php.sock"), .queue = 0.5, .connect = 0.25};
     struct attempt first = {.next = &second, .server = STR("[::1]:9000"), .error = "refused"};
@@ -215,6 +216,7 @@ static void test_json(void)
                       "\"referer\":\"http://a.example/\\u0022\\u000a\","
                       "\"user_agent\":\"x\\u001b\",\"listener\":\"front\","
                       "\"backend\":\"php\",\"server\":\"unix:/run/php.sock\",\"tenant\":\"acme\","
+                      "\"cache\":\"stale\","
                       "\"generation\":3,\"app_status\":4294967295,\"attempts\":["
                       "{\"server\":\"[::1]:9000\",\"queue\":0,\"connect\":0,\"first_byte\":0,"
                       "\"total\":0,\"error\":\"refused\"},"
@@ -297,8 +299,9 @@ static void test_fields(void)
     test("fields: what a request does not have");
     req.method = req.target = req.uri.origin = req.host = STR_NONE;
     check_str(fields("$host $user $uri \"$request\" \"$referer\" $user_agent $http_x_a $tenant "
-                     "$backend $server $error $app_status $queue $connect $first_byte $listener"),
-              "- - - \"\" \"-\" - - - - - - - - - - -\n");
+                     "$backend $server $error $app_status $queue $connect $first_byte $listener "
+                     "$cache"),
+              "- - - \"\" \"-\" - - - - - - - - - - - -\n");
     request_fini(&req);
 
     test("fields: all of them");
@@ -331,6 +334,8 @@ static void test_fields(void)
     check_str(fields("$time_iso8601 $time_local $uri $user $user_agent $version $http_x_a_b"),
               "2000-10-10T13:55:36+00:00 10/Oct/2000:13:55:36 +0000 /a?b=c ann\\x20b u\\x20a 1.1 "
               "one\\x20two\n");
+    req.cached = CACHE_BYPASS;
+    check_str(fields("$cache \"$cache\""), "bypass \"bypass\"\n");
     check_str(fields("\"$user\" \"$http_x_a_b\""), "\"ann b\" \"one two\"\n");
     check_str(fields("$user\t$user_agent"), "ann b\tu a\n");
     request_fini(&req);
