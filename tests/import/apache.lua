@@ -369,4 +369,19 @@ ExpiresByType text/css "access plus 1 month"
 </Location>
 ]]),
   },
+  {
+    name = "compression", kind = "apache", headers = { ["Accept-Encoding"] = "gzip" },
+    apart = { vary = true }, -- Moongate's says so of plain answers of these types, too
+    urls = { "/big.php", "/static/big.css", "/static/logo.png", "/big.html", "/static/lib.js" },
+    config = root(HANDLER .. [[
+<IfModule mod_deflate.c>
+  <IfModule mod_filter.c>
+    AddOutputFilterByType DEFLATE text/html text/css
+  </IfModule>
+  DeflateCompressionLevel 4
+  BrowserMatch ^Mozilla/4 gzip-only-text/html
+  SetEnvIfNoCase Request_URI \.(?:gif|jpe?g|png)$ no-gzip
+</IfModule>
+]]),
+  },
 }

@@ -403,4 +403,21 @@ server { listen @LISTEN@; server_name .c.example; location / { return 200 "c\n";
   location /private/ { auth_basic "the staff"; auth_basic_user_file @OTHER@/users; }
 ]]),
   },
+  {
+    name = "compression", kind = "nginx", headers = { ["Accept-Encoding"] = "gzip" },
+    apart = { vary = true }, -- Moongate's says so of plain answers of these types, too
+    urls = { "/big.php", "/static/big.css", "/static/lib.js", "/static/logo.png", "/static/app.css",
+      "/big.html", "/plain/big.css", "HEAD /static/big.css" },
+    config = server([[
+  index index.php;
+  gzip on;
+  gzip_vary on;
+  gzip_comp_level 4;
+  gzip_min_length 1000;
+  gzip_types text/css application/javascript;
+  location /static/ { gzip_static on; }
+  location = /big.html { gzip off; }
+  location /plain/ { gzip_types text/plain; alias @ROOT@/static/; }
+]] .. PHP_LOCATION),
+  },
 }

@@ -4,6 +4,7 @@
 local Model = require("moongate.import.model")
 local pattern = require("moongate.import.pattern")
 local proxy = require("moongate.import.apache_proxy")
+local responses = require("moongate.import.apache_responses")
 local rewriting = require("moongate.import.apache_rewrite")
 local settings = require("moongate.import.apache_settings")
 local syntax = require("moongate.import.apache_syntax")
@@ -306,6 +307,7 @@ local function site_keys(self, ctx, root, strip)
     "intercept_errors" }) do
     keys[key] = ctx.values[key]
   end
+  keys.compress = responses.compression(self.model, ctx)
   keys.headers, keys.always = next(ctx.headers) and ctx.headers or nil, next(ctx.always)
     and ctx.always or nil
   if next(ctx.static) then
@@ -327,7 +329,8 @@ end
 local function file_keys(self, ctx, root, strip)
   local d = { root = root, headers = next(ctx.headers) and ctx.headers or nil,
     always = next(ctx.always) and ctx.always
-    or nil, cache_control = ctx.static.cache_control }
+    or nil, cache_control = ctx.static.cache_control,
+    compress = responses.compression(self.model, ctx) }
   d.index = { unpack(ctx.index) }
   if #d.index == 1 and d.index[1] == "index.html" then
     d.index = nil
@@ -674,8 +677,12 @@ function M.model(paths, opened)
   if #hosts == 0 then
     hosts[1] = main
   end
+  responses.take_compression(model, main.ctx, main.server.where)
   for _, self in ipairs(hosts) do
     read_htaccess(self, opened, syntax.shared())
+    if #hosts == 1 then
+      responses.take_compression(model, self.ctx, self.server.where)
+    end
     if not self.ctx.php and (self.wants_php or #htaccess > 0 and #nodes == 0) then
       local name = model:backend("unix:/run/php/php-fpm.sock")
       self.ctx.php = { backend = name }

@@ -5,6 +5,7 @@
 local Model = require("moongate.import.model")
 local pattern = require("moongate.import.pattern")
 local proxy = require("moongate.import.apache_proxy")
+local responses = require("moongate.import.apache_responses")
 
 local M = {}
 
@@ -24,15 +25,18 @@ local IDLE = Model.names([[
   addencoding addlanguage languagepriority forcelanguagepriority mimemagicfile contentdigest
   requestreadtimeout namewidth expiresactive_ authbasicprovider authtype proxyadd_headers
   proxyaddheaders undefine unsetdefine proxypassreverse proxypassreversecookiepath
-  proxypassreversecookiedomain proxyset
+  proxypassreversecookiedomain proxyset deflatebuffersize deflatememlevel deflatewindowsize
+  deflatefilternote deflatealteretag deflateinflatelimitrequestbody deflateinflateratiolimit
+  deflateinflateratioburst brotlialteretag brotlicompressionmaxinputblock brotlicompressionwindow
+  brotlifilternote
 ]])
 
 local WHY = {
   ["^ssl"] = "TLS ends in a proxy in front", ["^setenvif"] = "`params` in a function",
     ["^browsermatch"] = "`params` in a function",
   ["^php_"] = "PHP's pool, .user.ini or `ini`", ["^rewritemap"] = "a table in Lua",
-    ["^addoutputfilter"] = "compression is for "
-  .. "a proxy in front", ["^deflate"] = "compression is for a proxy in front",
+    ["outputfilter"] = "of filters DEFLATE and BROTLI_COMPRESS, of a server or a folder",
+  ["^filter"] = "`compress` of the route", ["^cache"] = "`cache` of a decision: docs/cache.md",
     ["^proxypass"] = "Moongate speaks FastCGI only",
   ["^sethandler"] = "not a handler of FastCGI", ["^scriptalias"] = "Moongate runs no CGI",
     ["^header"] = "this form of it",
@@ -517,8 +521,16 @@ S.proxyfcgisetenvif = function(_, ctx, node)
   return true
 end
 S.setenvif = function(_, _, node)
-  return (node.args[1] or ""):lower() == "authorization"
+  local name, regex = (node.args[1] or ""):lower(), node.args[2] or ""
+  -- Which files are compressed is said by their types here.
+  return name == "authorization" or name == "request_uri" and regex:find("^\\%..*%$$")
+    and responses.is_about_filters(node.args, 3) or false
 end
+S.setenvifnocase = S.setenvif
+S.browsermatch = function(_, _, node)
+  return responses.is_about_filters(node.args, 2)
+end
+S.browsermatchnocase = S.browsermatch
 S.proxyerroroverride = function(_, ctx, node)
   if (node.args[1] or ""):lower() ~= "on" then
     return (node.args[1] or ""):lower() == "off"
@@ -588,6 +600,10 @@ S.sslengine = function(self, _, node)
     self.server.tls = true
   end
   return false
+end
+
+for name, reader in pairs(responses.READERS) do
+  S[name] = reader
 end
 
 --- One directive in a section, or the server.

@@ -9,6 +9,10 @@ local M = {}
 local Model = {}
 Model.__index = Model
 
+--- What is worth a look where responses were compressed.
+M.COMPRESSED = "`compress` has the codings and types that were compressed before; with "
+  .. "`compress = true` zstd and brotli are used, too, for all texts"
+
 --- The names in a text, as a set.
 ---@param text string names with white space between them
 ---@return table<string, true>

@@ -5,6 +5,7 @@
 local Model = require("moongate.import.model")
 local handlers = require("moongate.import.nginx_handlers")
 local pattern = require("moongate.import.pattern")
+local responses = require("moongate.import.nginx_responses")
 local settings = require("moongate.import.nginx_settings")
 local syntax = require("moongate.import.nginx_syntax")
 local values = require("moongate.import.nginx_values")
@@ -508,7 +509,8 @@ local function read_names(self, directive)
   self.model.translated = self.model.translated + 1
 end
 
-local function read_server(model, http, directive)
+--- `alone`: what is compressed in it is what is compressed in the route.
+local function read_server(model, http, directive, alone)
   local server = { hosts = {}, fields = {}, notes = {}, where = directive.where, body = {} }
   local self = {
     model = model, server = server, names = {}, texts = {}, named = {},
@@ -538,6 +540,9 @@ local function read_server(model, http, directive)
     end
     return child.name == "server_name" or statements[child.name] ~= nil or child.name == "break"
   end)
+  if alone and not model.compress and #model.servers == 0 then
+    responses.take_compression(model, ctx, directive.where)
+  end
   if not has_listen then
     read_listen(self, { name = "listen", args = { "80" }, where = directive.where })
   end
@@ -658,10 +663,15 @@ local function read_http(model, http, directives)
     end
     return directive.name == "server"
   end)
+  local servers = {}
   for _, directive in ipairs(directives) do
-    if directive.name == "server" then
-      read_server(model, http, directive)
-    end
+    servers[#servers + 1] = directive.name == "server" and directive or nil
+  end
+  if directives[1] then
+    responses.take_compression(model, http, directives[1].where)
+  end
+  for _, directive in ipairs(servers) do
+    read_server(model, http, directive, #servers == 1)
   end
 end
 

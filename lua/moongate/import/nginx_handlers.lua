@@ -4,6 +4,7 @@
 
 local Model = require("moongate.import.model")
 local pattern = require("moongate.import.pattern")
+local responses = require("moongate.import.nginx_responses")
 local values = require("moongate.import.nginx_values")
 local writer = require("moongate.import.writer")
 
@@ -31,6 +32,9 @@ local function headers_of(self, ctx)
   for _, directive in ipairs(ctx.headers) do
     local name, value = directive.args[1], directive.args[2]
     local _, constant = values.expression(value, self.scope)
+    if value == "$upstream_cache_status" then
+      constant = "" -- X-Cache is there by itself
+    end
     if not constant then
       if not directive.noted then
         directive.noted = true
@@ -128,6 +132,21 @@ local function read_script(d, text, root)
   return false
 end
 
+-- A table whose values are texts of Lua about `req`, as a function; and the table again, for a
+-- decision that is made for each request.
+local function function_of(value)
+  return writer.raw("function(req)\n  return " .. writer.value(value, "  ") .. "\nend")
+end
+
+local function is_function(value)
+  return getmetatable(value) == writer and value.raw:find("^function") ~= nil
+end
+
+local function unwrapped(value)
+  return is_function(value)
+    and writer.raw((value.raw:match("return (.*)\nend$"):gsub("\n  ", "\n"))) or value
+end
+
 local function params_of(self, ctx, d, scope, location)
   local params, dynamic, has_script, any = {}, false, false, false
   local strip_script
@@ -187,7 +206,7 @@ local function params_of(self, ctx, d, scope, location)
     params.QUERY_STRING, dynamic, any = writer.raw('req.query or ""'), true, true
   end
   if dynamic then
-    return writer.raw("function(req)\n  return " .. writer.value(params, "  ") .. "\nend")
+    return function_of(params)
   end
   return any and params or nil
 end
@@ -228,6 +247,9 @@ local function php_keys(self, location, scope, backend)
   end
   d.headers = headers_of(self, ctx)
   d.internal = self.internal
+  d.compress = responses.compression(self.model, ctx)
+  local cache, dynamic = responses.cache(self, ctx, scope)
+  d.cache = dynamic and function_of(cache) or cache
   return d
 end
 
@@ -292,8 +314,14 @@ local function site(self, location, scope, try, name)
   end
   local own, cache = headers_of(self, ctx)
   keys.headers = own
-  if cache then
-    keys.static = { cache_control = cache }
+  local compress
+  if source ~= location then
+    compress = responses.compression(self.model, ctx, source.ctx)
+  end
+  if cache or ctx.precompressed or compress ~= nil then
+    keys.static = {
+      cache_control = cache, precompressed = ctx.precompressed or nil, compress = compress,
+    }
   end
   keys.script, keys.script_filename = nil, nil
   local first, second, last = keys.try[1], keys.try[2], keys.try[3]
@@ -342,6 +370,7 @@ local function static_decision(self, ctx, root, strip, try)
   end
   local headers, cache = headers_of(self, ctx)
   d.headers, d.cache_control = headers, cache
+  d.precompressed, d.compress = ctx.precompressed or nil, responses.compression(self.model, ctx)
   if strip then
     d.path = writer.raw(("path:sub(%d)"):format(#strip + 1))
     d.try = nil
@@ -495,8 +524,8 @@ local function write_php(self, lines, indent, location, scope)
     if (self.rewrites or self.needs_rewrite) and not d.script and not d.script_filename then
       d.static = false
       add(lines, indent, "return %s(req)", field(self, "scripts", "php.site " .. writer.value(d)))
-    elseif d.params and getmetatable(d.params) == writer and d.params.raw:find("^function") then
-      d.params = writer.raw((d.params.raw:match("return (.*)\nend$"):gsub("\n  ", "\n")))
+    elseif is_function(d.params) or is_function(d.cache) then
+      d.params, d.cache = unwrapped(d.params), unwrapped(d.cache)
       return_decision(self, lines, indent, "scripts", d, true)
     else
       return_decision(self, lines, indent, "scripts", d)

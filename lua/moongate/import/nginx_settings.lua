@@ -4,6 +4,7 @@
 
 local addr = require("moongate.base.addr")
 local Model = require("moongate.import.model")
+local responses = require("moongate.import.nginx_responses")
 local values = require("moongate.import.nginx_values")
 
 local M = {}
@@ -28,17 +29,21 @@ local IDLE = Model.names([[
   error_log rewrite_log fastcgi_pass_header server_tokens etag if_modified_since max_ranges
   merge_slashes recursive_error_pages charset proxy_buffers proxy_buffer_size proxy_temp_path
   uwsgi_temp_path scgi_temp_path fastcgi_param_hash limit_req_log_level limit_conn_log_level
-  lingering_close chunked_transfer_encoding
+  lingering_close chunked_transfer_encoding gzip_vary gzip_proxied gzip_disable gzip_http_version
+  gzip_buffers gzip_window gzip_hash brotli_buffers brotli_window zstd_buffers gunzip
+  gunzip_buffers fastcgi_cache_revalidate fastcgi_cache_background_update
+  fastcgi_cache_lock_timeout fastcgi_cache_lock_age fastcgi_cache_max_range_offset
 ]])
 
 local WHY = {
   ["^ssl_"] = "TLS ends in a proxy in front", ["^http2"] = "HTTP/2 ends in a proxy in front",
-  ["^gzip"] = "`compress = true` of the route is what compresses",
-  ["^brotli"] = "compression is for a proxy in front",
-  ["^proxy_"] = "Moongate speaks FastCGI only", ["^uwsgi_"] = "Moongate speaks FastCGI only",
-  ["^scgi_"] = "Moongate speaks FastCGI only", ["^fastcgi_cache"] = "there is no cache",
-  ["^fastcgi_no_cache"] = "there is no cache",
-    ["^fastcgi_hide_header"] = "on_response: res.headers[NAME] = nil",
+  ["^gzip"] = "this value of it", ["^brotli"] = "this value of it",
+  ["^zstd"] = "this value of it", ["^proxy_"] = "Moongate speaks FastCGI only",
+  ["^uwsgi_"] = "Moongate speaks FastCGI only", ["^scgi_"] = "Moongate speaks FastCGI only",
+  ["^fastcgi_cache_purge"] = "`moongate purge`, moongate.cache or X-Cache-Purge",
+  ["^fastcgi_cache_methods"] = "responses to GET and HEAD alone are kept",
+  ["^fastcgi_cache_min_uses"] = "a response is kept at once; those not asked for again go first",
+  ["^fastcgi_hide_header"] = "on_response: res.headers[NAME] = nil",
   ["^autoindex"] = "there are no listings of folders", ["^map$"] = "write a table or a function",
   ["^geo$"] = "moongate.net.cidr", ["^split_clients$"] = "choose by a hash in on_request",
   ["_by_lua"] = "Lua of OpenResty: see docs/api.md", ["^sub_filter"] = "bodies are not rewritten",
@@ -46,6 +51,10 @@ local WHY = {
 }
 
 local S = {}
+
+for name, reader in pairs(responses.READERS) do
+  S[name] = reader
+end
 
 local function assign(key, convert)
   return function(_, ctx, directive)

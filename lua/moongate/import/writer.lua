@@ -8,6 +8,8 @@
 --   listen    addresses
 --   backends  list of { name=, servers= { address or table }, options= }
 --   limits    keys of `limits`
+--   compress  that of the route, or nil
+--   cache     likewise
 -- servers   list of { id=, title=, where=, hosts=, is_default=, tls=, port=, fields=, body=, notes=
 -- }
 --             where `fields` and `body` are lines of Lua
@@ -306,6 +308,11 @@ function M.route(model)
   out[#out + 1] = "  backends = " .. M.value(backends_of(model), "  ") .. ","
   if next(model.limits) then
     out[#out + 1] = "  limits = " .. M.value(model.limits, "  ") .. ","
+  end
+  for _, key in ipairs({ "compress", "cache" }) do
+    if model[key] then
+      out[#out + 1] = ("  %s = %s,"):format(key, M.value(model[key], "  "))
+    end
   end
   if model.trusted then
     out[#out + 1] = "  trusted_proxies = " .. M.value(model.trusted, "  ") .. ","

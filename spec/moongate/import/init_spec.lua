@@ -92,9 +92,9 @@ describe("moongate.import nginx", function()
 
   it("has a comment for each line that it does not know", function()
     local route, summary = run("nginx",
-      "server {\n root /srv/www;\n gzip on;\n proxy_pass http://x;\n"
+      "server {\n root /srv/www;\n ssi on;\n proxy_pass http://x;\n"
       .. "location / { frobnicate a; }\n" .. PHP .. "\n}")
-    assert.matches("NOT TRANSLATED /etc/site.conf:3: gzip on", route, 1, true)
+    assert.matches("NOT TRANSLATED /etc/site.conf:3: ssi on", route, 1, true)
     assert.matches("NOT TRANSLATED /etc/site.conf:4: proxy_pass http://x", route, 1, true)
     assert.matches("NOT TRANSLATED /etc/site.conf:5: frobnicate a", route, 1, true)
     assert.matches("3 not", summary, 1, true)
@@ -109,6 +109,92 @@ describe("moongate.import nginx", function()
     for _, words in ipairs({ "keepalive to PHP-FPM", "line breaks", "PHP_ADMIN_VALUE stays",
       "PATH_TRANSLATED can make", "no SCRIPT_FILENAME", "fastcgi_keep_conn" }) do
       assert.matches(words, summary, 1, true)
+    end
+  end)
+
+  it("makes one `compress` of gzip, brotli and zstd, and of blocks that differ", function()
+    local route = run("nginx", "http {\n gzip on;\n gzip_types text/css *;\n brotli on;\n"
+      .. "brotli_comp_level 11;\n gzip_min_length 2k;\n gzip_disable msie6;\n"
+      .. "server { root /srv/www; index index.php; gzip_static on;\n"
+      .. "location /a/ { brotli off; gzip_types text/xml; }\n"
+      .. "location /b/ { gzip off; brotli off; }\n"
+      .. PHP .. "\n} }")
+    local settings = check(route)
+    assert.same({ encodings = { "br", "gzip" }, levels = { br = 9 }, min = "2k", types = { "*" } },
+      assert(loadstring("return " .. route:match("\n  compress = (%b{}),")))())
+    assert.same({ "br", "gzip" }, settings.compress.encodings)
+    assert.matches("precompressed = true", route, 1, true)
+    assert.matches('compress = { encodings = { "gzip" }, min = "2k", types = { "text/html", '
+      .. '"text/xml" } }', route:gsub("%s+", " "), 1, true)
+    assert.matches("compress = false", route, 1, true)
+    assert.is_nil(route:find("NOT TRANSLATED", 1, true))
+    -- The only server's own gzip is the route's.
+    route = run("nginx", "server { root /srv/www; gzip on; gzip_comp_level 3; gzip_min_length 1m;\n"
+      .. PHP .. "\n}")
+    assert.matches('\n  compress = { encodings = { "gzip" }, levels = { gzip = 3 }, '
+      .. 'types = { "text/html" } },\n', route, 1, true)
+    assert.matches("NOT TRANSLATED /etc/site.conf:1: gzip_min_length 1m", route, 1, true)
+    check(route)
+  end)
+
+  local function cached(lines, before)
+    return run("nginx", "fastcgi_cache_path /var/cache/pages levels=1:2 keys_zone=pages:10m "
+      .. "max_size=1g inactive=2h;\nserver { root /srv/www; index index.php;\n" .. (before or "")
+      .. "location ~ \\.php$ { include fastcgi_params; fastcgi_pass unix:/run/php.sock;\n"
+      .. "fastcgi_cache pages;\n" .. lines .. "} }")
+  end
+
+  it("makes `cache` of fastcgi_cache", function()
+    local route, summary = cached("fastcgi_cache_valid 200 301 302 10m;\n"
+      .. "fastcgi_cache_key $scheme$request_method$host$request_uri$http_x_device;\n"
+      .. "fastcgi_cache_use_stale error updating;\nfastcgi_cache_lock off;\n"
+      .. "fastcgi_cache_bypass $cookie_session $skip;\nfastcgi_no_cache $skip $cookie_session;\n"
+      .. "fastcgi_ignore_headers Expires Cache-Control;\nfastcgi_cache_methods GET HEAD;\n"
+      .. "fastcgi_cache_min_uses 1;\nfastcgi_cache_revalidate on;\n"
+      .. "add_header X-Cache $upstream_cache_status;\n", "set $skip 0;\n"
+      .. 'if ($http_cookie ~* "wordpress_logged_in") { set $skip 1; }\n')
+    local settings = check(route)
+    assert.same({ path = "/var/cache/pages", size = 2 ^ 30 }, settings.cache)
+    local flat = route:gsub("%s+", " ")
+    assert.matches('cache = { bypass = (req.cookies["session"] or "") ~= "" and '
+      .. '(req.cookies["session"] or "") ~= "0" or var_skip ~= "" and var_skip ~= "0", '
+      .. 'ignore = { "Cache-Control" }, lock = false, stale = 7200, ttl = 600, '
+      .. 'vary = { "X-Device" }', flat, 1, true)
+    assert.is_nil(route:find("NOT TRANSLATED", 1, true), summary)
+  end)
+
+  it("keeps nothing for those whom it is not for", function()
+    -- A part of the key that `vary` can't say: nothing is kept.
+    local route = cached("fastcgi_cache_key $request_uri$cookie_lang;\n")
+    assert.is_nil(route:find("%f[%w]cache = {[^}]*bypass"))
+    assert.matches("fastcgi_cache_key $request_uri$cookie_lang   (nothing is kept here", route, 1,
+      true)
+    -- A bypass that is not understood: requests with cookies pass by.
+    route = cached("fastcgi_cache_bypass $nothing_known;\n")
+    assert.matches("NOT TRANSLATED .*fastcgi_cache_bypass $nothing_known", route)
+    assert.is_nil(route:find("bypass =", 1, true))
+    check(route)
+    route = cached("fastcgi_cache_bypass $nothing_known $arg_new;\n")
+    assert.matches('bypass = ((req.args["new"] or "") ~= "" and (req.args["new"] or "") ~= "0") or '
+      .. "nil", route:gsub("%s+", " "), 1, true)
+    -- None at all: as before, cookies do not matter, and the importer says so.
+    local text, summary = cached("")
+    assert.matches("bypass = false", text, 1, true)
+    assert.matches("requests with cookies get kept responses", summary, 1, true)
+  end)
+
+  it("says what of a cache it can't", function()
+    local _, summary = cached("fastcgi_cache_valid 404 1m;\nfastcgi_cache_min_uses 3;\n"
+      .. "fastcgi_cache_methods POST;\nfastcgi_cache_purge PURGE from all;\n")
+    for _, words in ipairs({ "fastcgi_cache_valid 404 1m   (`ttl` is for 200",
+      "fastcgi_cache_min_uses 3   (a response is kept at once", "fastcgi_cache_methods POST",
+      "fastcgi_cache_purge PURGE from all   (`moongate purge`" }) do
+      assert.matches(words, summary, 1, true)
+    end
+    -- It ends with a message, or a route, whatever stands there.
+    for _, line in ipairs({ "fastcgi_cache_valid;", "fastcgi_cache_bypass;", "gzip;", "gzip_types;",
+      "fastcgi_cache_valid x y;", "gzip_comp_level x;", "fastcgi_cache_path;" }) do
+      assert.is_string((cached(line)), line)
     end
   end)
 
@@ -166,6 +252,38 @@ describe("moongate.import apache", function()
     assert.matches("NOT TRANSLATED /etc/site.conf:2: Substitute s/a/b/", route, 1, true)
     assert.matches("NOT TRANSLATED /etc/site.conf:4: RewriteRule ^/x http://y/ [P]", route, 1, true)
     assert.matches('"127.0.0.1:9000"', route, 1, true)
+    check(route)
+  end)
+
+  it("makes `compress` of mod_deflate and mod_brotli", function()
+    local route = run("apache", "DocumentRoot /srv/www\nDirectoryIndex index.php\n"
+      .. "SetHandler proxy:fcgi://127.0.0.1:9000\n<IfModule mod_filter.c>\n"
+      .. 'AddOutputFilterByType BROTLI_COMPRESS;DEFLATE text/css "text/html"\n'
+      .. "AddOutputFilter DEFLATE .js\n</IfModule>\nDeflateCompressionLevel 9\n"
+      .. "BrotliCompressionQuality 11\nDeflateMemLevel 8\n"
+      .. "BrowserMatch ^Mozilla/4 no-gzip !dont-vary\n"
+      .. "SetEnvIfNoCase Request_URI \\.png$ no-gzip dont-vary\n")
+    assert.is_nil(route:find("NOT TRANSLATED", 1, true), route)
+    assert.same({ encodings = { "br", "gzip" }, levels = { br = 9, gzip = 9 },
+      types = { "text/css", "text/html", "text/javascript", "application/javascript" } },
+      assert(loadstring("return " .. route:match("\n  compress = (%b{}),")))())
+    check(route)
+  end)
+
+  it("knows what one virtual host compresses, and says what it does not know", function()
+    local host = "<VirtualHost *:80>\nServerName %s.test\nDocumentRoot /srv/%s\n%s\n"
+      .. "</VirtualHost>\n"
+    local route, summary = run("apache", host:format("a", "a", "SetOutputFilter DEFLATE")
+      .. host:format("b", "b", "SetOutputFilter INCLUDES\nCacheEnable disk /\n"
+        .. "SetEnvIf Request_URI ^/private no-gzip\n"
+        .. "<Files *.css>\nSetOutputFilter DEFLATE\n</Files>"))
+    assert.matches('root = "/srv/a", compress = { encodings = { "gzip" } }', route, 1, true)
+    assert.is_nil(route:find("\n  compress =", 1, true))
+    for _, words in ipairs({ "SetOutputFilter INCLUDES   (of filters DEFLATE",
+      "CacheEnable disk /   (`cache` of a decision", "SetEnvIf Request_URI ^/private no-gzip",
+      "SetOutputFilter DEFLATE   (of filters", "SetOutputFilter compresses all types" }) do
+      assert.matches(words, summary, 1, true)
+    end
     check(route)
   end)
 
