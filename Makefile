@@ -332,6 +332,12 @@ test-import:
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@tools/test integration tests/import/import_spec.lua
 
+# examples/wordpress-cache with the real WordPress and a MariaDB, as Debian packages them. Takes three minutes.
+test-wordpress:
+	@tools/install build run test wordpress
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
+	@tools/test integration tests/wordpress/wordpress_spec.lua
+
 # Several PHPs at once, those of other releases of Debian: needs root. The first time it takes some minutes
 # for each RELEASE ("bullseye trixie"), which stays in CACHE (/var/cache/moongate), and seconds from then on.
 test-multiphp:
@@ -432,4 +438,4 @@ clean:
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test test-minimal test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb test-docker tuning clean format
+.PHONY: all programs test test-minimal test-import test-wordpress test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb test-docker tuning clean format

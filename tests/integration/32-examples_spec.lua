@@ -9,14 +9,16 @@ local server = require("tests.support.server")
 local stage = require("tests.support.stage")
 
 -- Some are used in files of their own: 32b-sites_spec.lua has ways to run PHP,
--- 32d-machines_spec.lua two-dmz, 40-dokuwiki_spec.lua dokuwiki, 44-applications_spec.lua cgit,
--- 45a-webservers_spec.lua fastcgi-in, 63-cluster_spec.lua the cluster, 69d-health_spec.lua
--- failover, 69e-canary_spec.lua canary, 69g-shadow_spec.lua shadow.
+-- 32d-machines_spec.lua two-dmz, 32e-wordpress-cache_spec.lua that one, 40-dokuwiki_spec.lua
+-- dokuwiki, 44-applications_spec.lua cgit, 45a-webservers_spec.lua fastcgi-in, 63-cluster_spec.lua
+-- the cluster, 69d-health_spec.lua failover, 69e-canary_spec.lua canary, 69g-shadow_spec.lua
+-- shadow.
 local EXAMPLES = {
   "authorizer", "balance", "canary", "cgit", "cluster", "dokuwiki", "errors", "failover",
   "fastcgi-in", "framework", "hello", "maintenance", "mediawiki", "multi-php", "multiplex",
   "php-site", "prefix", "queue", "rate-limit", "roots", "shadow", "sticky", "tenants", "timeouts",
   "two-dmz", "two-fronts", "versions", "vhosts", "webdav", "webhook", "wordpress",
+  "wordpress-cache",
 }
 
 -- Starts an example with a private PHP.
