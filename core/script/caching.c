@@ -4,9 +4,10 @@
 #include "http/caching.h"
 #include "script/quantity.h"
 #include "script/value.h"
+#include "shm/cache.h"
 
 #define KEY_MOST  4096 /* bytes of a key */
-#define LIST_MOST 16   /* names of headers, tags */
+#define LIST_MOST 16   /* names of headers */
 
 struct reading {
     lua_State *L;
@@ -84,6 +85,13 @@ static void caching_read_vary(struct reading *r)
             r->refused = true;
 }
 
+static void caching_read_tags(struct reading *r)
+{
+    r->out->tags = caching_get_list(r, &r->out->tag_count);
+    if (r->out->tag_count > CACHE_TAGS)
+        r->refused = true;
+}
+
 static void caching_read_key(struct reading *r, struct str name)
 {
     struct decision_cache *c = r->out;
@@ -102,7 +110,7 @@ static void caching_read_key(struct reading *r, struct str name)
     else if (str_eq(name, STR("vary")))
         caching_read_vary(r);
     else if (str_eq(name, STR("tags")))
-        c->tags = caching_get_list(r, &c->tag_count);
+        caching_read_tags(r);
     else if (str_eq(name, STR("ignore")))
         caching_read_ignore(r);
     else

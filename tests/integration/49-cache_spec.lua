@@ -3,6 +3,7 @@
 -- and what cannot get into it.
 
 local http = require("tests.support.http")
+local json = require("moongate.base.json")
 local load = require("tests.support.load")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
@@ -664,6 +665,40 @@ describe("moongate explain", function()
     assert.equal("hit", r:get("body=x", { host = "a.example" }).headers["x-cache"])
     assert.equal("bypass", r:get("body=x", { host = "a.example", headers = { Cookie = "a=b" } })
       .headers["x-cache"])
+  end)
+end)
+
+describe("moongate explain of a function for `cache`", function()
+  it("says what the server does, whatever the application gets", function()
+    local r = start(nil, { on_request = [[
+      do return { backend = "app", docroot = "/srv/app",
+        params = { HTTP_COOKIE = false, REQUEST_URI = "/another" },
+        cache = (function(req)
+          local own = req.cookies.own ~= nil
+          return { key = not own and "page of " .. req.args.body or nil, ttl = 60, bypass = own,
+            vary = "Accept-Language", tags = { "all", req.args.body } }
+        end)(req) } end]] })
+    local function said(query, ...)
+      local result = server.command({ "explain", r.server.route_path, "--json",
+        "http://localhost/x.php?" .. query, ... })
+      assert.equal(0, result.code, result.stderr)
+      return json.decode(result.stdout).cache
+    end
+    assert.same({
+      key = "page of one", ttl = 60, tags = { "all", "one" }, keeps = true,
+      vary = { { name = "Accept-Language", value = "de" } },
+    }, said("body=one", "-H", "Accept-Language: de"))
+    assert.equal("the decision says `bypass`", said("body=one", "-H", "Cookie: own=1").bypass)
+    assert.is_nil(said("body=one", "-H", "Cookie: other=1").bypass)
+    -- The server.
+    local function result(query, headers)
+      return r:get(query, { headers = headers }).headers["x-cache"]
+    end
+    until_cache_says(r, "hit", "body=one")
+    assert.same({ "hit", "miss", "bypass", "hit" }, {
+      result("body=one&other"), result("body=one", { ["Accept-Language"] = "de" }),
+      result("body=one", { Cookie = "own=1" }), result("body=one", { Cookie = "other=1" }),
+    })
   end)
 end)
 

@@ -255,7 +255,8 @@ local function explain_fastcgi(out, settings, req, found, looks)
     steps[#steps + 1] = step
   end
   if d.cache then
-    steps[#steps + 1] = caching.explain(d.cache, asked.params)
+    out.cache = caching.outcome(d.cache, req, d.role)
+    steps[#steps + 1] = caching.explain(out.cache)
   end
   if settings.hooks.on_params then
     steps[#steps + 1] = "on_params at " .. settings.hook_source.on_params

@@ -8,7 +8,8 @@ local units = require("moongate.base.units")
 
 local M = {}
 
-local KEY_MOST, LIST_MOST, TEXT_MOST = 4096, 16, 200
+-- CACHE_TAGS in core/shm/cache.h; the others are in core/script/caching.c, too.
+local KEY_MOST, LIST_MOST, TEXT_MOST, TAGS_MOST = 4096, 16, 200, 8
 local IGNORED = { ["set-cookie"] = true, ["cache-control"] = true, authorization = true }
 
 local function is_text(value, most)
@@ -25,11 +26,12 @@ local function duration(value)
 end
 
 --- A text or a list of texts that all fit.
-local function texts(expected, fits)
+local function texts(expected, fits, most)
+  most = most or LIST_MOST
   return function(value)
     local items = type(value) == "string" and { value } or value
-    if type(items) ~= "table" or #items > LIST_MOST then
-      return ("%s, %d at most"):format(expected, LIST_MOST)
+    if type(items) ~= "table" or #items > most then
+      return ("%s, %d at most"):format(expected, most)
     end
     for i, item in pairs(items) do
       if type(i) ~= "number" or not is_text(item, TEXT_MOST) or not fits(item) then
@@ -51,7 +53,7 @@ local KEYS = {
   end),
   tags = texts('a list of tags such as { "post-12" }', function()
     return true
-  end),
+  end, TAGS_MOST),
   ignore = texts('a list of "Set-Cookie", "Cache-Control" and "Authorization"', function(name)
     return IGNORED[name:lower()]
   end),
@@ -97,49 +99,98 @@ local function lists(list, name)
 end
 
 --- Why a request passes by the cache: as core/exchange/cached.c says it.
-local function obstacle(cache, params)
-  local method = params.REQUEST_METHOD
+local function obstacle(cache, req, role)
+  local headers = req.headers
+  local length = headers["Content-Length"]
   if cache.bypass then
     return "the decision says `bypass`"
-  elseif method ~= "GET" and method ~= "HEAD" then
-    return "its method is " .. tostring(method)
-  elseif params.CONTENT_LENGTH and params.CONTENT_LENGTH ~= "0" then
+  elseif req.method ~= "GET" and req.method ~= "HEAD" then
+    return "its method is " .. tostring(req.method)
+  elseif length and length ~= "0" or headers["Transfer-Encoding"] then
     return "it has a body"
-  elseif params.HTTP_AUTHORIZATION and not lists(cache.ignore, "authorization")
+  elseif role and role ~= "responder" then
+    return ("the application is asked as %s"):format(role)
+  elseif headers.Authorization and not lists(cache.ignore, "authorization")
     and not lists(cache.vary, "authorization") then
     return "it has Authorization"
-  elseif params.HTTP_COOKIE and cache.bypass == nil and not lists(cache.vary, "cookie") then
+  elseif headers.Cookie and cache.bypass == nil and not lists(cache.vary, "cookie") then
     return "it has a cookie, and the decision does not say `bypass`"
   end
   return nil
 end
 
-local function joined(list)
-  return type(list) == "table" and table.concat(list, ", ") or list
+local function list_of(value)
+  return type(value) == "string" and { value } or value
 end
 
---- What becomes of a request's response, in a line of `moongate explain`.
+--- What would become of a request's response.
 ---@param cache boolean|table a valid one, of the decision
----@param params table<string, string> that the application would get
----@return string
-function M.explain(cache, params)
+---@param req table
+---@param role string|nil of the decision
+---@return table outcome { bypass } with the reason, or { key, ttl, stale, background, vary, tags,
+--- ignore, lock, keeps }: times in seconds; `vary` has the values of the request, false for none;
+--- `keeps`: the response to this request may be kept
+function M.outcome(cache, req, role)
   cache = cache == true and {} or cache
-  local why = obstacle(cache, params)
+  local why = obstacle(cache, req, role)
   if why then
-    return ("cache: bypass, since %s"):format(why)
+    return { bypass = why }
   end
-  local parts = { ("cache: under the key %s"):format(cache.key or ("%s://%s%s"):format(
-    params.REQUEST_SCHEME or "http", params.HTTP_HOST or "", params.REQUEST_URI or "")) }
-  parts[#parts + 1] = cache.ttl and ("for %g s"):format(units.duration(cache.ttl))
-    or "for as long as the response's headers say"
-  parts[#parts + 1] = cache.stale
-    and ("stale for %g s more"):format(units.duration(cache.stale)) or nil
-  if cache.background ~= nil then
-    parts[#parts + 1] = cache.background and "made anew in the background while it is stale"
-      or "never made anew in the background"
+  local vary
+  for _, name in ipairs(list_of(cache.vary) or {}) do
+    vary = vary or {}
+    vary[#vary + 1] = { name = name, value = req.headers[name] or false }
   end
-  parts[#parts + 1] = cache.vary and "by the values of " .. joined(cache.vary) or nil
-  parts[#parts + 1] = cache.tags and "with the tags " .. joined(cache.tags) or nil
+  return {
+    key = cache.key or ("%s://%s%s"):format(req.scheme, req.headers.Host or "", req.uri),
+    ttl = cache.ttl and units.duration(cache.ttl), vary = vary,
+    stale = cache.stale and units.duration(cache.stale), tags = list_of(cache.tags),
+    ignore = list_of(cache.ignore), lock = cache.lock, background = cache.background,
+    keeps = req.method == "GET",
+  }
+end
+
+--- What would become of it, in a line of `moongate explain`.
+---@param outcome table of M.outcome
+---@return string
+function M.explain(outcome)
+  if outcome.bypass then
+    return ("cache: bypass, since %s"):format(outcome.bypass)
+  end
+  local parts = {
+    ("cache: under the key %s"):format(outcome.key),
+    outcome.ttl and ("for %g s"):format(outcome.ttl)
+      or "for as long as the response's headers say",
+  }
+  local function add(text, ...)
+    parts[#parts + 1] = text:format(...)
+  end
+  if outcome.stale then
+    add("stale for %g s more", outcome.stale)
+  end
+  if outcome.background ~= nil then
+    add(outcome.background and "made anew in the background while it is stale"
+      or "never made anew in the background")
+  end
+  if outcome.vary then
+    local values = {}
+    for i, one in ipairs(outcome.vary) do
+      values[i] = ("%s (%s)"):format(one.name, one.value and "'" .. one.value .. "'" or "none")
+    end
+    add("by the values of %s", table.concat(values, ", "))
+  end
+  if outcome.tags then
+    add("with the tags %s", table.concat(outcome.tags, ", "))
+  end
+  if outcome.ignore then
+    add("whatever its %s say", table.concat(outcome.ignore, ", "))
+  end
+  if outcome.lock == false then
+    add("and each request asks by itself")
+  end
+  if not outcome.keeps then
+    add("and a HEAD keeps nothing itself")
+  end
   return table.concat(parts, ", ")
 end
 

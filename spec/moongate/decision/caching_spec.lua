@@ -3,44 +3,59 @@
 
 local caching = require("moongate.decision.caching")
 
-local GET = {
-  REQUEST_METHOD = "GET", REQUEST_SCHEME = "https", HTTP_HOST = "a.example", REQUEST_URI = "/x?y=1",
-}
+--- A GET with these headers; or another method.
+local function request(headers, method)
+  headers = headers or {}
+  headers.Host = "a.example"
+  return { method = method or "GET", scheme = "https", uri = "/x?y=1", headers = headers }
+end
 
---- The params of a GET and others.
-local function with(more)
-  local params = {}
-  for _, set in ipairs({ GET, more }) do
-    for name, value in pairs(set) do
-      params[name] = value
-    end
-  end
-  return params
+local function explain(cache, req, role)
+  return caching.explain(caching.outcome(cache, req or request(), role))
 end
 
 describe("caching.explain", function()
   it("says key and time", function()
     assert.equal("cache: under the key https://a.example/x?y=1, for as long as the response's "
-      .. "headers say", caching.explain(true, GET))
+      .. "headers say", explain(true))
     assert.equal("cache: under the key one, for 300 s, stale for 60 s more, by the values of "
-      .. "X-A, X-B, with the tags a", caching.explain({ key = "one", ttl = "5m", stale = 60,
-        vary = { "X-A", "X-B" }, tags = "a" }, GET))
+      .. "X-A ('b c'), X-B (none), with the tags a", explain({ key = "one", ttl = "5m", stale = 60,
+        vary = { "X-A", "X-B" }, tags = "a" }, request({ ["X-A"] = "b c" })))
+    assert.equal("cache: under the key https://a.example/x?y=1, for as long as the response's "
+      .. "headers say, made anew in the background while it is stale, with the tags a, b, "
+      .. "whatever its Set-Cookie say, and each request asks by itself, and a HEAD "
+      .. "keeps nothing itself", explain({ tags = { "a", "b" }, lock = false,
+        background = true, ignore = "Set-Cookie" }, request(nil, "HEAD")))
+  end)
+
+  it("has the same for a program", function()
+    assert.same({
+      key = "https://a.example/x?y=1", ttl = 60, keeps = true, tags = { "t" },
+      vary = { { name = "Accept-Language", value = "de" }, { name = "X", value = false } },
+    }, caching.outcome({ ttl = "1m", vary = { "Accept-Language", "X" }, tags = "t" },
+      request({ ["Accept-Language"] = "de" })))
+    assert.same({ bypass = "the decision says `bypass`" },
+      caching.outcome({ bypass = true }, request()))
   end)
 
   it("says why nothing is kept", function()
     for _, case in ipairs({
-      { "`bypass`", { bypass = true }, {} }, { "method is POST", {}, { REQUEST_METHOD = "POST" } },
-      { "a body", {}, { CONTENT_LENGTH = "5" } },
-      { "Authorization", {}, { HTTP_AUTHORIZATION = "Basic x" } },
-      { "a cookie", {}, { HTTP_COOKIE = "a=b" } },
+      { "`bypass`", { bypass = true } }, { "method is POST", {}, {}, "POST" },
+      { "a body", {}, { ["Content-Length"] = "5" } },
+      { "a body", {}, { ["Transfer-Encoding"] = "chunked" } },
+      { "Authorization", {}, { Authorization = "Basic x" } },
+      { "a cookie", {}, { Cookie = "a=b" } },
     }) do
-      assert.matches("^cache: bypass, since .*" .. case[1], caching.explain(case[2], with(case[3])))
+      assert.matches("^cache: bypass, since .*" .. case[1],
+        explain(case[2], request(case[3], case[4])))
     end
+    assert.matches("asked as filter", explain(true, request(), "filter"))
     for _, cache in ipairs({ { bypass = false }, { vary = "cookie" } }) do
-      assert.matches("under the key", caching.explain(cache, with({ HTTP_COOKIE = "a=b" })))
+      assert.matches("under the key", explain(cache, request({ Cookie = "a=b" })))
     end
-    assert.matches("under the key", caching.explain({ ignore = { "Authorization" } },
-      with({ HTTP_AUTHORIZATION = "Basic x" })))
+    assert.matches("under the key", explain({ ignore = { "Authorization" } },
+      request({ Authorization = "Basic x" })))
+    assert.matches("under the key", explain(true, request({ ["Content-Length"] = "0" })))
   end)
 end)
 
@@ -57,6 +72,7 @@ describe("caching.problem", function()
       { 5, "expected true, false or a table" }, { { key = "" }, "^key: expected a text" },
       { { key = "a\nb" }, "^key: " }, { { ttl = "x" }, "^ttl: " }, { { lock = 1 }, "^lock: " },
       { { vary = "a b" }, "^vary: " }, { { tags = { {} } }, "^tags: " },
+      { { tags = { "1", "2", "3", "4", "5", "6", "7", "8", "9" } }, "^tags: .*8 at most" },
       { { ignore = "Vary" }, "^ignore: " }, { { ttls = 1 }, "unknown key 'ttls'" },
     }) do
       assert.matches(case[2], caching.problem(case[1]))
