@@ -746,8 +746,8 @@ describe("what the cache has done", function()
     assert.is_true(cache.bytes > 0)
     local text = r:tell("status")
     assert.matches("\ncache: %d+%.%d %% of %d+ requests had a kept answer %(%d+ hits, 0 stale, "
-      .. "%d+ misses%), 1 passed by\n  2 answers take %d+k of 16%.0M; 2 stored, 0 evicted, 0 "
-      .. "purged\n", text)
+      .. "%d+ misses%), 1 passed by\n  2 answers and 0 coded bodies take %d+k of 16%.0M; "
+      .. "2 stored, 0 evicted, 0 purged\n", text)
   end)
 end)
 

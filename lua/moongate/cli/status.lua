@@ -137,9 +137,9 @@ local function responses_lines(value)
     lines[1] = ("cache: %s%s requests had a kept answer (%s hits, %s stale, %s misses), %s passed "
       .. "by\n"):format(share, count(looked), count(cache.hits), count(cache.stale),
       count(cache.misses), count(cache.bypassed))
-    lines[2] = ("  %s answers take %s of %s; %s stored, %s evicted, %s purged\n"):format(
-      count(cache.entries), figures.bytes(cache.bytes), figures.bytes(cache.limit),
-      count(cache.stored), count(cache.evicted), count(cache.purged))
+    lines[2] = ("  %s answers and %s coded bodies take %s of %s; %s stored, %s evicted, %s "
+      .. "purged\n"):format(count(cache.entries), count(cache.coded), figures.bytes(cache.bytes),
+      figures.bytes(cache.limit), count(cache.stored), count(cache.evicted), count(cache.purged))
   end
   local codings = {}
   for _, coding in ipairs(sorted_keys(value.compression or {})) do

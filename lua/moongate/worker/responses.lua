@@ -6,9 +6,9 @@ local M = {}
 --- What the cache has done since the instance began, and what it keeps.
 ---@param core table of moongate.worker.control
 ---@param counters table of core.counters()
----@return table|nil cache { hits, misses, stale, bypassed, hit_rate, entries, bytes, limit, stored,
---- evicted, purged }; nil: no decision has had `cache`. `hit_rate` is the share of hits and stale
---- answers among those and the misses, from 0 to 1; nil: there were none
+---@return table|nil cache { hits, misses, stale, bypassed, hit_rate, refreshed, entries, coded,
+--- bytes, limit, stored, evicted, purged }; nil: no decision has had `cache`. `hit_rate` is the
+--- share of hits and stale answers among those and the misses, from 0 to 1; nil: there were none
 function M.cache(core, counters)
   local counts, cached = core.cache_counts(), counters.cached
   if not counts or counts.limit == 0 and cached.bypass == 0 then
@@ -18,9 +18,9 @@ function M.cache(core, counters)
   local looked = kept + cached.miss
   return {
     hits = cached.hit, misses = cached.miss, stale = cached.stale, bypassed = cached.bypass,
-    hit_rate = looked > 0 and kept / looked or nil, entries = counts.responses,
-    bytes = counts.bytes, limit = counts.limit, stored = counts.stored, evicted = counts.evicted,
-    purged = counts.purged,
+    hit_rate = looked > 0 and kept / looked or nil, refreshed = counters.refreshed,
+    entries = counts.responses, coded = counts.coded, bytes = counts.bytes, limit = counts.limit,
+    stored = counts.stored, evicted = counts.evicted, purged = counts.purged,
   }
 end
 

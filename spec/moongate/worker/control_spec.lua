@@ -91,7 +91,7 @@ describe("control", function()
         { backend = "my app", tenant = "shop", methods = { POST = { [0] = 0, 0, 1, 0, 0, 0 } } },
         { backend = "app", tenant = "blog", methods = { GET = { [0] = 0, 0, 1, 0, 0, 0 } } },
         { backend = "app", tenant = false, methods = { GET = { [0] = 0, 0, 3, 0, 0, 0 } } },
-      }, cached = core.cached, coded = core.coded }
+      }, cached = core.cached, coded = core.coded, refreshed = 5 }
     end
     core.cached = { hit = 0, miss = 0, stale = 0, bypass = 0 }
     core.coded = { gzip = { answers = 0, bytes_in = 0, bytes_out = 0 } }
@@ -163,13 +163,13 @@ describe("control", function()
     assert.same({ 2, nil }, { got.cache.bypassed, got.cache.hit_rate })
     core.cached = { hit = 6, miss = 1, stale = 1, bypass = 2 }
     core.kept = {
-      responses = 3, bytes = 8192, limit = 65536, stored = 9, evicted = 4, purged = 2,
+      responses = 3, coded = 6, bytes = 8192, limit = 65536, stored = 9, evicted = 4, purged = 2,
     }
     core.coded.br = { answers = 2, bytes_in = 900, bytes_out = 300 }
     _, got = ask("GET", "/status")
     assert.same({
-      hits = 6, misses = 1, stale = 1, bypassed = 2, hit_rate = 0.875, entries = 3, bytes = 8192,
-      limit = 65536, stored = 9, evicted = 4, purged = 2,
+      hits = 6, misses = 1, stale = 1, bypassed = 2, hit_rate = 0.875, refreshed = 5,
+      entries = 3, coded = 6, bytes = 8192, limit = 65536, stored = 9, evicted = 4, purged = 2,
     }, got.cache)
     assert.same({ br = core.coded.br }, got.compression)
     function core.cache_counts() end
