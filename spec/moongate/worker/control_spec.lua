@@ -337,7 +337,7 @@ describe("control", function()
       end
       series[31] = { backend = false, tenant = false,
         methods = { GET = { [0] = 0, 0, 0, 0, 0, 7 } } }
-      return { series = series }
+      return { series = series, cached = core.cached, coded = core.coded }
     end
     function core.tenant(_, tenant)
       return tenant == "t1" and 4 or 0, 0
@@ -359,7 +359,7 @@ describe("control", function()
       return { series = {
         { backend = "app", tenant = "shop", methods = { GET = { [0] = 0, 0, 5, 0, 1, 2 } } },
         { backend = "app", tenant = "blog", methods = { GET = { [0] = 0, 0, 5, 0, 1, 2 } } },
-      } }
+      }, cached = core.cached, coded = core.coded }
     end
     local list = select(2, ask("GET", "/status")).tenants
     assert.same({ "shop", "blog" }, { list[1].name, list[2].name })
