@@ -439,8 +439,8 @@ end
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal log` of moongate.core, and what a script does
 --- not get of it: `state tokens reload reloads loads stop backends hold drain requests
---- kill tail log_level order_log_level cache_purge cache_counts order_trace read_trace end_trace changes change
---- forget_changes recent counters`
+--- kill tail log_level order_log_level cache_purge cache_counts order_trace read_trace end_trace
+--- changes change forget_changes recent counters`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]
