@@ -124,7 +124,7 @@ describe("a connection holds no more than docs/limits.md says", function()
   holds("HTTP/1, a head of 16 KB without its end", 40 * KB, 300,
     sent("plain", "GET / HTTP/1.1\r\nX-A: " .. ("a"):rep(16000)))
 
-  holds("HTTP/2, idle", 24 * KB, 300, function()
+  holds("HTTP/2, not idle long enough to be packed", 40 * KB, 300, function()
     local client = h2.open(at.plain)
     assert.equal(200, client:request({ path = "/" }).status)
     return client
