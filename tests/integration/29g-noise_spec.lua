@@ -19,7 +19,8 @@ end
 --- The sum of the numbers that lines give for what they have left out.
 local function left_out(text, of)
   local sum = 0
-  for number in text:gmatch("(%d+) more messages of " .. of .. " on STDERR in the last %d+ s were") do
+  local line = "(%d+) more messages of " .. of .. " on STDERR in the last %d+ s were"
+  for number in text:gmatch(line) do
     sum = sum + tonumber(number)
   end
   return sum
@@ -46,8 +47,8 @@ describe("messages on STDERR", function()
     say("/x.php", "quiet.example", "quiet", 3) -- the same script
     r.server:wait_log("quiet")
     -- One line has the number, soon after the ten seconds.
-    r.server:wait_log("150 more messages of /srv/x%.php %(tenant loud%.example%) on STDERR in the last "
-      .. "%d+ s were left out$", 60)
+    r.server:wait_log("150 more messages of /srv/x%.php %(tenant loud%.example%) on STDERR in the "
+      .. "last %d+ s were left out$", 60)
     r:stop()
     local text = r.server:errors()
     assert.equal(OF_SCRIPT, count(text, ": loud;"))

@@ -7,8 +7,8 @@ local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 
--- What is sent, and a pattern of the line. `decided`: the line comes after the script's decision, so
--- it has the tenant.
+-- What is sent, and a pattern of the line. `decided`: the line comes after the script's decision,
+-- so it has the tenant.
 local KINDS = {
   { "a hook that fails before a decision", "At=on_request", "on_request %(.*broken" },
   { "a decision that can't be used", "Wrong", "a decision that can't be used: .*'backnd'" },

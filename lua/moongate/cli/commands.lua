@@ -22,8 +22,8 @@ local M = {}
 local COMMANDS = {
   "run", "serve", "check", "explain", "test", "doctor", "fcgi", "status", "top", "reload",
   "generations", "rollback", "stop", "hold", "resume", "drain", "undrain", "requests", "kill",
-  "purge", "tail", "trace", "log-level", "set", "server", "shadow", "init", "import", "types", "version",
-  "help",
+  "purge", "tail", "trace", "log-level", "set", "server", "shadow", "init", "import", "types",
+  "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",
