@@ -114,7 +114,13 @@ describe("the access log on a slow disk", function()
     end
     assert(os.rename(log, log .. ".1"))
     process.signal(s.process.pid, "USR1")
-    poll.wait(function() return process.read_file(log) end, "the new file")
+    poll.wait(function()
+      for _, path in pairs(process.descriptors(s:workers()[1])) do
+        if path == log then
+          return true
+        end
+      end
+    end, "a worker that has the new file")
     for i = 21, 40 do
       get("/blocked-" .. i)
     end
