@@ -28,20 +28,26 @@ function datagrams.listen(path)
   return self
 end
 
---- Reads from a UDP port of the loopback.
+--- Reads from a UDP port of the loopback: of 127.0.0.1 and, where there is one, of ::1, since
+--- either may be what `localhost` stands for.
 ---@return Datagrams
 function datagrams.udp()
-  local self = setmetatable({ socket = assert(socket.udp()) }, Datagrams)
+  local self = setmetatable({ socket = assert(socket.udp4()) }, Datagrams)
   assert(self.socket:setsockname("127.0.0.1", 0))
-  self.port = select(2, self.socket:getsockname())
+  self.port = tonumber((select(2, self.socket:getsockname())))
   self.socket:settimeout(0)
+  local six = socket.udp6()
+  if six and six:setsockname("::1", self.port) then
+    six:settimeout(0)
+    self.six = six
+  end
   return self
 end
 
 --- The next datagram that is there; nil: none is.
 ---@return string|nil
 function Datagrams:next()
-  return (self.socket:receive(SIZE))
+  return (self.socket:receive(SIZE)) or self.six and (self.six:receive(SIZE)) or nil
 end
 
 --- Waits for a datagram with the pattern; those before it are dropped.
@@ -63,6 +69,9 @@ end
 --- Closes the socket; its path stays, so that connecting is refused.
 function Datagrams:close()
   self.socket:close()
+  if self.six then
+    self.six:close()
+  end
 end
 
 return datagrams
