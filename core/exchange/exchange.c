@@ -642,91 +642,6 @@ static void exchange_step(struct deferred *d)
 
 /* --- in the background --- */
 
-/* The front of a request whose client has its response: it takes all, and keeps nothing. */
-struct nowhere {
-    struct front front;
-    struct exchange *x;
-    struct nowhere *next, **link; /* in the list of all */
-};
-
-static struct nowhere *background;
-
-static void nowhere_want_body(struct front *front, bool want)
-{
-    (void)front;
-    (void)want;
-}
-
-static void nowhere_take(struct front *front)
-{
-    (void)front;
-}
-
-static void nowhere_body(struct front *front, struct str bytes)
-{
-    (void)front;
-    (void)bytes;
-}
-
-static bool nowhere_file(struct front *front, struct file_source *source,
-                         const struct file_piece *pieces, unsigned count)
-{
-    (void)front;
-    (void)source;
-    (void)pieces;
-    (void)count;
-    return true;
-}
-
-static bool nowhere_retract(struct front *front)
-{
-    (void)front;
-    return true;
-}
-
-static void nowhere_drop(struct front *front, const char *why)
-{
-    (void)front;
-    (void)why;
-}
-
-static size_t nowhere_room(struct front *front)
-{
-    (void)front;
-    return SIZE_MAX;
-}
-
-static const struct front_ops nowhere_ops = {
-    .want_body = nowhere_want_body,
-    .respond = nowhere_take,
-    .body = nowhere_body,
-    .file = nowhere_file,
-    .flush = nowhere_take,
-    .end = nowhere_take,
-    .retract = nowhere_retract,
-    .cut = nowhere_take,
-    .drop = nowhere_drop,
-    .room = nowhere_room,
-};
-
-static void exchange_add_nowhere(struct exchange *x)
-{
-    struct nowhere *n = arena_alloc(&x->req.arena, sizeof *n);
-    *n = (struct nowhere){.front = {&nowhere_ops}, .x = x, .next = background, .link = &background};
-    if (n->next != NULL)
-        n->next->link = &n->next;
-    background = n;
-    x->front = &n->front;
-}
-
-static void exchange_remove_nowhere(struct exchange *x)
-{
-    struct nowhere *n = (struct nowhere *)x->front;
-    *n->link = n->next;
-    if (n->next != NULL)
-        n->next->link = n->link;
-}
-
 static void exchange_drop_filters(struct exchange *x)
 {
     if (x->postpone != NULL)
@@ -743,7 +658,7 @@ static void exchange_refresh(struct exchange *x)
 {
     struct request *req = &x->req;
     x->background = true;
-    exchange_add_nowhere(x);
+    nowhere_enter(x);
     exchange_drop_filters(x);
     front_file_end(&x->file);
     if (x->coded != NULL)
@@ -768,8 +683,8 @@ static void exchange_refresh(struct exchange *x)
 
 void exchange_end_background(void)
 {
-    while (background != NULL)
-        exchange_free(background->x);
+    for (struct exchange *x; (x = nowhere_first()) != NULL;)
+        exchange_free(x);
 }
 
 bool exchange_run(struct exchange *x)
@@ -818,7 +733,7 @@ static void exchange_free(struct exchange *x)
     attempt_leave(x, "the request has ended");
     if (x->background) {
         underway_end(&x->req);
-        exchange_remove_nowhere(x);
+        nowhere_leave(x);
     }
     deadline_fini(&x->attempts.pause);
     due_fini(x);

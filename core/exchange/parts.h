@@ -372,6 +372,15 @@ void cached_purge(struct exchange *x);
 /* Gives up what the request has of the cache. */
 void cached_leave(struct exchange *x);
 
+/* --- nowhere.c --- */
+
+/* Gives a request whose client has its response a front that takes all and keeps nothing. */
+void nowhere_enter(struct exchange *x);
+/* Takes it out of the list of all that have such a front. */
+void nowhere_leave(struct exchange *x);
+/* One of these requests; NULL: there is none. */
+struct exchange *nowhere_first(void);
+
 /* --- due.c --- */
 
 void due_init(struct exchange *x);

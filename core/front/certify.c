@@ -186,7 +186,7 @@ void certify_use(struct clients *clients)
                                                .missed = certify_missed,
                                                .ready = certify_ready,
                                                .generation = certify_generation,
-                                               .now = certify_now};
+                                               .clock = certify_now};
     certify.clients = clients;
     if (getrandom(&certify.seed, sizeof certify.seed, 0) != sizeof certify.seed)
         abort();

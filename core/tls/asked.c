@@ -165,7 +165,7 @@ static bool asked_is_known(const struct asked_name *name)
 {
     return name->list != &asked.open &&
            name->generation == asked.source.generation(asked.source.ctx) &&
-           asked.source.now(asked.source.ctx) < name->until;
+           asked.source.clock(asked.source.ctx) < name->until;
 }
 
 static void asked_call(struct asked_name *name)
@@ -181,7 +181,7 @@ static void asked_settle(struct asked_name *name, double seconds, bool failed)
 {
     name->called = false;
     name->failed = failed;
-    name->until = asked.source.now(asked.source.ctx) + seconds;
+    name->until = asked.source.clock(asked.source.ctx) + seconds;
     asked.calls--;
     for (struct asked_wait *w = name->waits; w != NULL; w = w->next) {
         w->name = NULL;

@@ -52,7 +52,7 @@ struct asked_source {
     void (*ready)(void *ctx);
     /* What is known was said by the script of this number; of another one it is asked again. */
     unsigned (*generation)(void *ctx);
-    double (*now)(void *ctx); /* monotonic seconds */
+    double (*clock)(void *ctx); /* monotonic seconds */
     void *ctx;
 };
 

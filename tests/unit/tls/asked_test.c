@@ -65,7 +65,7 @@ static void begin(bool at_once, struct certificate *answer)
                                                .missed = missed,
                                                .ready = ready,
                                                .generation = generation,
-                                               .now = now};
+                                               .clock = now};
     memset(&script, 0, sizeof script);
     script.at_once = at_once;
     script.answer = answer;

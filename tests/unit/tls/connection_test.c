@@ -232,7 +232,7 @@ static const struct asked_source source = {.ask = on_ask,
                                            .missed = on_missed,
                                            .ready = on_ready,
                                            .generation = on_generation,
-                                           .now = on_now};
+                                           .clock = on_now};
 
 static bool has(const struct pair *p, const struct certificate *c)
 {
