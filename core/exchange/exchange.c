@@ -1,6 +1,6 @@
 /*
  * exchange - see exchange.h. This file has the life of an exchange, its facts and its step, the
- * decision, and the body until a server is asked.
+ * decision.
  */
 #include "exchange/parts.h"
 
@@ -53,114 +53,6 @@ void exchange_refuse(struct exchange *x, int status, const char *reason)
     exchange_note(x);
 }
 
-/* True when slices of the body are passed on to a server at once. */
-static bool exchange_is_streaming(const struct exchange *x)
-{
-    return x->attempts.request.streamed && stream_active(&x->attempts.stream);
-}
-
-/* Bytes that the body may have: by the decision or the limits, and where it is kept here first, by
- * the room in memory and then on disk. */
-static uint64_t exchange_body_limit(const struct exchange *x)
-{
-    const struct decision *d = &x->req.decision;
-    const struct limits *limits = exchange_limits(x);
-    uint64_t limit = d->body_limit != UINT64_MAX ? d->body_limit : limits->body;
-    uint64_t room = limits->request_memory + limits->spool;
-    return d->stream_body || limit < room ? limit : room;
-}
-
-static void exchange_note_body_error(struct exchange *x, const char *err)
-{
-    x->facts.body_error = err;
-    exchange_note(x);
-}
-
-void exchange_body_announced(struct exchange *x, uint64_t at_least)
-{
-    if ((x->state == EXCHANGE_BODY || exchange_is_streaming(x)) &&
-        at_least > exchange_body_limit(x))
-        exchange_note_body_error(x, SPOOL_TOO_LARGE);
-}
-
-/* The state of the body for a hook that asks for it. */
-static enum body_state exchange_ask_body(struct request *req, struct body_wait *wait)
-{
-    struct exchange *x = (struct exchange *)((char *)req - offsetof(struct exchange, req));
-    const struct limits *limits = exchange_limits(x);
-    if (!x->has_body)
-        return BODY_HERE;
-    if (req->body.size < req->bytes_in)
-        return BODY_GONE;
-    uint64_t size = req->body_length > 0 ? (uint64_t)req->body_length : req->body.size;
-    if (size > limits->request_memory || size > exchange_body_limit(x))
-        return BODY_TOO_LARGE;
-    if (x->body_ended)
-        return BODY_HERE;
-    if (x->state != EXCHANGE_HEAD && x->state != EXCHANGE_DECIDING)
-        return BODY_GONE;
-    if (x->due.body_late)
-        return BODY_LATE;
-    if (wait != NULL) {
-        spool_init(&req->body, limits->request_memory, exchange_body_limit(x), limits->spool_dir);
-        spool_expect(&req->body, size);
-        req->body_wait = wait;
-        due_body(x);
-        x->front->ops->want_body(x->front, true);
-    }
-    return BODY_COMES;
-}
-
-static void exchange_note_body_read(struct exchange *x)
-{
-    x->facts.body_read = true;
-    exchange_note(x);
-}
-
-/* Keeps a slice for a hook. Bytes beyond the hook's limit stay with the front, and are sent to a
- * server later. */
-static void exchange_keep_for_hook(struct exchange *x, struct str bytes)
-{
-    if (spool_take(&x->req.body, &x->generation->loop->inputs, bytes) == NULL &&
-        x->req.body.size <= exchange_limits(x)->request_memory)
-        return;
-    x->front->ops->want_body(x->front, false);
-    exchange_note_body_read(x);
-}
-
-void exchange_body(struct exchange *x, struct str bytes)
-{
-    struct request *req = &x->req;
-    req->bytes_in += bytes.n;
-    if (x->facts.body_error != NULL || x->facts.refused > 0)
-        return;
-    if (req->body_wait != NULL) {
-        exchange_keep_for_hook(x, bytes);
-    } else if (x->state == EXCHANGE_BODY) {
-        const char *err = spool_take(&req->body, &x->generation->loop->inputs, bytes);
-        if (err != NULL)
-            exchange_note_body_error(x, err);
-    } else if (!exchange_is_streaming(x)) {
-        return; /* the reply came first, or this attempt sends no body: the rest is dropped */
-    } else if (req->bytes_in > exchange_body_limit(x)) {
-        exchange_note_body_error(x, SPOOL_TOO_LARGE);
-    } else if (!stream_body(&x->attempts.stream, bytes)) {
-        x->front->ops->want_body(x->front, false);
-    }
-}
-
-void exchange_body_end(struct exchange *x)
-{
-    x->body_ended = true;
-    due_body_end(x);
-    if (x->req.body_wait != NULL)
-        exchange_note_body_read(x);
-    else if (x->state == EXCHANGE_BODY)
-        exchange_note(x);
-    else if (exchange_is_streaming(x) && x->facts.body_error == NULL)
-        stream_body_end(&x->attempts.stream);
-}
-
 void exchange_room(struct exchange *x)
 {
     if (!x->paused)
@@ -170,64 +62,6 @@ void exchange_room(struct exchange *x)
 }
 
 /* --- the decision --- */
-
-/* Refuses a request for its body. on_error is asked once: where its decision needs the body as
- * well, it would give the same one again. */
-static void exchange_refuse_for_body(struct exchange *x, const char *kind, int status,
-                                     const char *reason)
-{
-    bool again = x->body_refused;
-    x->body_refused = true;
-    if (!again)
-        meter_refused(x, status);
-    attempt_leave(x, reason);
-    if (x->state == EXCHANGE_RESPONDING)
-        response_cut(x, kind, status, reason);
-    else if (again)
-        response_refuse(x, status, reason);
-    else
-        response_fail_and_say(x, kind, status, reason);
-}
-
-static void exchange_refuse_body(struct exchange *x)
-{
-    const struct decision *d = &x->req.decision;
-    uint64_t limit = d->body_limit != UINT64_MAX ? d->body_limit : exchange_limits(x)->body;
-    const char *reason = exchange_body_limit(x) < limit
-                             ? "a body larger than limits.request_memory and limits.spool hold"
-                             : "a body larger than limits.body";
-    exchange_refuse_for_body(x, "too_large", 413, reason);
-}
-
-/* Refuses a request whose body did not come in time. A decision of on_error can't have the body,
- * either. */
-static void exchange_refuse_late(struct exchange *x)
-{
-    exchange_refuse_for_body(x, "timeout", 408, due_describe_body(x));
-}
-
-/* Notes that the body is late. A hook that waits for it goes on without it. */
-static void exchange_note_late(struct exchange *x)
-{
-    if (x->req.body_wait != NULL) {
-        x->front->ops->want_body(x->front, false);
-        exchange_note_body_read(x);
-    } else if (x->state == EXCHANGE_BODY || exchange_is_streaming(x)) {
-        exchange_refuse_late(x);
-    }
-}
-
-/* Sends the decision's Early Hints, before all other work for the request. */
-static void exchange_hint(struct exchange *x)
-{
-    const struct decision *d = &x->req.decision;
-    struct headers headers = {0};
-    if (d->early_hint_count == 0 || x->replacements + x->redirects > 0)
-        return;
-    for (unsigned i = 0; i < d->early_hint_count; i++)
-        headers_add(&x->req.arena, &headers, STR("Link"), d->early_hints[i]);
-    response_hints(x, &headers);
-}
 
 /* Opens a filter's file, which is checked like a served file. False: the file can't be used, and
  * the request has been answered. */
@@ -243,95 +77,6 @@ static bool exchange_open_data(struct exchange *x)
     return status == 200;
 }
 
-/* True when the body is larger than may be kept, or a part of it is gone; the request has then been
- * answered. */
-static bool exchange_lacks_body(struct exchange *x)
-{
-    const struct request *req = &x->req;
-    uint64_t limit = exchange_body_limit(x);
-    if ((req->body_length >= 0 && (uint64_t)req->body_length > limit) || req->bytes_in > limit) {
-        exchange_refuse_body(x);
-        return true;
-    }
-    if (x->due.body_late && !x->body_ended) {
-        exchange_refuse_late(x);
-        return true;
-    }
-    exchange_hint(x);
-    if (req->body.size >= req->bytes_in)
-        return false;
-    response_refuse(x, 500, "the body, or a part of it, has been streamed or dropped and is gone");
-    return true;
-}
-
-static void exchange_refuse_unkept(struct exchange *x, const char *err)
-{
-    if (err == SPOOL_TOO_LARGE)
-        exchange_refuse_body(x);
-    else
-        response_refuse(x, 503,
-                        arena_printf(&x->req.arena, "the body could not be kept in %s %s: %s",
-                                     x->req.decision.request_folder.n > 0 ? "request_file's folder"
-                                                                          : "spool_dir",
-                                     x->req.body.dir, err)
-                            .p);
-}
-
-/* Keeps the body, also its part that has come, in a file with a name. False: the file can't be
- * made, and the request has been answered. */
-static bool exchange_put_into_file(struct exchange *x)
-{
-    struct request *req = &x->req;
-    struct str folder = req->decision.request_folder;
-    const char *dir = folder.n > 0 ? folder.p : exchange_limits(x)->spool_dir;
-    uint64_t limit = exchange_body_limit(x);
-    if (req->body.path != NULL) /* the file of an earlier attempt */
-        return true;
-    if (req->bytes_in == 0) {
-        spool_fini(&req->body);
-        spool_init_named(&req->body, limit, dir);
-        return true;
-    }
-    const char *err = spool_name(&req->body, limit, dir);
-    if (err == NULL)
-        return true;
-    req->body.dir = dir;
-    exchange_refuse_unkept(x, err);
-    return false;
-}
-
-/* Begins to collect the body, before a server is asked; a streamed body is not collected. */
-static void exchange_take_body(struct exchange *x)
-{
-    struct request *req = &x->req;
-    const struct limits *limits = exchange_limits(x);
-    if (exchange_lacks_body(x))
-        return;
-    bool partly = !x->body_ended && req->bytes_in > 0; /* a hook has read a part of the body */
-    if (req->decision.request_file && !exchange_put_into_file(x))
-        return;
-    if (x->body_ended || partly) /* the kept part is sent from the spool */
-        req->decision.stream_body = false;
-    if (x->body_ended || req->decision.stream_body) {
-        attempt_begin(x);
-        return;
-    }
-    if (partly) {
-        req->body.limit = exchange_body_limit(x);
-    } else if (!req->decision.request_file) {
-        spool_init(&req->body, limits->request_memory, exchange_body_limit(x), limits->spool_dir);
-        if (req->body_length > 0)
-            spool_expect(&req->body, (uint64_t)req->body_length);
-    }
-    request_step(req, "the body is waited for");
-    x->state = EXCHANGE_BODY;
-    if (exchange_spans(x) != NULL)
-        exchange_spans(x)->body_from = exchange_now(x);
-    underway_enter(&x->req, UNDERWAY_BODY);
-    due_body(x);
-    x->front->ops->want_body(x->front, true);
-}
-
 static void exchange_begin_fastcgi(struct exchange *x)
 {
     struct request *req = &x->req;
@@ -344,10 +89,10 @@ static void exchange_begin_fastcgi(struct exchange *x)
         req->decision.stream_body = false; /* the filter's file follows the body */
     }
     if (attempt_sends_body(x)) {
-        exchange_take_body(x);
+        body_begin(x);
         return;
     }
-    exchange_hint(x);
+    response_decided_hints(x);
     attempt_begin(x);
 }
 
@@ -504,15 +249,6 @@ static void exchange_refused(struct exchange *x, int status, const char *reason)
     response_refused(x, status, reason);
 }
 
-/* Handles the end of the body that was collected. */
-static void exchange_use_body(struct exchange *x)
-{
-    struct spans *spans = exchange_spans(x);
-    if (spans != NULL)
-        spans_note(spans, "receive body", spans->body_from, exchange_now(x), false);
-    attempt_begin(x);
-}
-
 /* Handles an operator's order to end the request. The client gets a 503 where it has seen nothing;
  * else the response is cut, and what waits for the client is dropped. */
 static void exchange_killed(struct exchange *x)
@@ -562,13 +298,13 @@ static void exchange_act(struct exchange *x)
         return;
     }
     if (facts.body_error != NULL) {
-        exchange_refuse_unkept(x, facts.body_error);
+        body_refuse_unkept(x, facts.body_error);
         return;
     }
     if (facts.late && due_step(x))
         return;
     if (facts.body_late)
-        exchange_note_late(x);
+        body_note_late(x);
     if (facts.flush)
         response_flush_late(x);
     if (facts.body_read && x->req.body_wait != NULL) {
@@ -606,7 +342,7 @@ static void exchange_act(struct exchange *x)
         break;
     case EXCHANGE_BODY:
         if (x->body_ended)
-            exchange_use_body(x);
+            body_collected(x);
         break;
     case EXCHANGE_ASKING:
         relay_step(x, facts.room);
@@ -716,7 +452,7 @@ struct exchange *exchange_new(struct generation *generation, struct request **re
     due_init(x);
     x->call.resumed = exchange_resumed;
     x->call.ctx = x;
-    x->req.ask_body = exchange_ask_body;
+    x->req.ask_body = body_ask;
     *req = &x->req;
     return x;
 }

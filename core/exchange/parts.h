@@ -248,6 +248,19 @@ static inline void exchange_note_result(struct exchange *x, enum script_result r
     exchange_note(x);
 }
 
+/* --- body.c --- */
+
+/* The state of the body for a hook that asks for it; `wait`: it waits where the body comes. */
+enum body_state body_ask(struct request *req, struct body_wait *wait);
+/* Begins to collect the body, before a server is asked; a streamed body is not collected. */
+void body_begin(struct exchange *x);
+/* Handles the end of the body that was collected. */
+void body_collected(struct exchange *x);
+/* Handles that the body is late. A hook that waits for it goes on without it. */
+void body_note_late(struct exchange *x);
+/* Answers a request whose body could not be kept; SPOOL_TOO_LARGE: it is too large. */
+void body_refuse_unkept(struct exchange *x, const char *err);
+
 /* --- response.c --- */
 
 void response_clear(struct request *req);
@@ -266,6 +279,8 @@ void response_file(struct exchange *x);
 void response_give_file(struct exchange *x);
 /* Sends Early Hints with the Link headers of the list, to clients that may support them. */
 void response_hints(struct exchange *x, const struct headers *headers);
+/* Sends those of the decision, before all other work for the request. */
+void response_decided_hints(struct exchange *x);
 /* Prepares a response with content that is kept, whose head is in req.response and whose body
  * begins at `at`: conditions and ranges as for a file. req.file has it. False: it has been
  * answered, since a condition does not hold. */

@@ -159,6 +159,17 @@ void response_hints(struct exchange *x, const struct headers *headers)
         x->front->ops->hints(x->front, headers);
 }
 
+void response_decided_hints(struct exchange *x)
+{
+    const struct decision *d = &x->req.decision;
+    struct headers headers = {0};
+    if (d->early_hint_count == 0 || x->replacements + x->redirects > 0)
+        return;
+    for (unsigned i = 0; i < d->early_hint_count; i++)
+        headers_add(&x->req.arena, &headers, STR("Link"), d->early_hints[i]);
+    response_hints(x, &headers);
+}
+
 /* --- errors --- */
 
 static void response_page(struct exchange *x, int status)
