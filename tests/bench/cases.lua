@@ -40,6 +40,8 @@ local KEEPERS = { nginx = true, moongate = true, ["moongate-release"] = true }
 local cases = {
   { name = "tiny", title = "tiny GET", path = HELLO, length = 5, hosts = 1000, route = "root",
     counted = true },
+  { name = "tiny1", title = "tiny GET, one tenant asked", path = HELLO, length = 5, hosts = 1,
+    route = "root" },
   { name = "docroot", title = "tiny, not looked up", path = HELLO, length = 5, hosts = 1000,
     route = "docroot", only = { nginx = true, moongate = true }, counted = true },
   { name = "64k", title = "64 KB reply", path = "/index.php?size=65536", length = 65536,
@@ -56,6 +58,8 @@ local cases = {
     hosts = 1000, route = "site", front = true, counted = true },
   { name = "static", title = "file of 4 KB", path = "/style.css", length = 4096, hosts = 1000,
     route = "site", counted = true },
+  { name = "static1", title = "file of 4 KB, one tenant asked", path = "/style.css", length = 4096,
+    hosts = 1, route = "site" },
   { name = "static1m", title = "file of 1 MB", path = "/large.css", length = 1048576, hosts = 10,
     route = "site" },
   { name = "crowd", title = "beside 10,000 idle, 1,000 slow", path = HELLO, length = 5,
