@@ -6,7 +6,7 @@
 struct input {
     struct input *next; /* in the list of spare ones */
     size_t filled;
-    char bytes[INPUT_SIZE];
+    char bytes[INPUT_HELD + INPUT_SIZE];
 };
 
 static struct input *input_new(struct inputs *all)
@@ -37,12 +37,25 @@ void inputs_fini(struct inputs *all)
 
 char *inputs_room(const struct inputs *all)
 {
-    return all->now->bytes;
+    return all->now->bytes + all->held;
 }
 
 void inputs_filled(struct inputs *all, ssize_t n)
 {
-    all->now->filled = n > 0 ? (size_t)n : 0;
+    all->now->filled = all->held + (n > 0 ? (size_t)n : 0);
+}
+
+bool inputs_hold(struct inputs *all, size_t n)
+{
+    if (INPUT_LINES(n) > INPUT_HELD - all->held)
+        return false;
+    all->held += INPUT_LINES(n);
+    return true;
+}
+
+void inputs_release(struct inputs *all)
+{
+    all->held = 0;
 }
 
 /* A spare one, the last that was used first: it is in the processor's cache. NULL: none may be
@@ -61,7 +74,7 @@ static struct input *input_take(struct inputs *all)
 struct input *input_keep(struct inputs *all, struct str bytes)
 {
     struct input *kept = all->now;
-    if (bytes.n < INPUT_KEEP_MIN || bytes.n > kept->filled ||
+    if (all->held > 0 || bytes.n < INPUT_KEEP_MIN || bytes.n > kept->filled ||
         bytes.p != kept->bytes + kept->filled - bytes.n)
         return NULL;
     struct input *next = input_take(all);

@@ -51,10 +51,23 @@ void loop_run_steps(struct loop *loop)
     loop_drain(&loop->steps);
 }
 
+static void loop_run_arrivals(struct loop *loop)
+{
+    if (loop->arrived == 0)
+        return;
+    loop_drain(&loop->from_servers);
+    loop_drain(&loop->from_clients);
+    loop_drain(&loop->steps);
+    loop->arrived = 0;
+    loop->in_held = 0;
+    inputs_release(&loop->inputs);
+}
+
 static void loop_before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
 {
     struct loop *loop = prepare->data;
     (void)events;
+    loop_run_arrivals(loop);
     loop_drain(&loop->steps);
     loop_drain(&loop->deferred);
     if (!loop_is_empty(&loop->steps) || !loop_is_empty(&loop->deferred))
@@ -109,11 +122,13 @@ void loop_init(struct loop *loop, struct ev_loop *ev)
     memset(loop, 0, sizeof *loop);
     loop->ev = ev;
     inputs_init(&loop->inputs);
-    loop->in = malloc(LOOP_READ_SIZE);
+    loop->in = malloc(LOOP_READ_SIZE + LOOP_ARRIVALS_MAX * LOOP_ARRIVAL_MAX);
     loop->scratch = malloc(LOOP_SCRATCH_SIZE);
     if (loop->in == NULL || loop->scratch == NULL ||
         getrandom(&loop->id_state, sizeof loop->id_state, 0) < 0)
         abort();
+    loop_queue_init(&loop->from_servers);
+    loop_queue_init(&loop->from_clients);
     loop_queue_init(&loop->steps);
     loop_queue_init(&loop->deferred);
     loop_clock_init(loop);
@@ -189,7 +204,32 @@ uint64_t loop_id(struct loop *loop)
     return z ^ z >> 31;
 }
 
-/* --- steps and deferred work --- */
+/* --- arrivals, steps and deferred work --- */
+
+bool loop_server_arrival(struct loop *loop, struct deferred *d, size_t n)
+{
+    if (n > LOOP_ARRIVAL_MAX)
+        return false;
+    loop_add(&loop->from_servers, d);
+    loop->in_held += INPUT_LINES(n);
+    loop->arrived++;
+    return true;
+}
+
+bool loop_client_arrival(struct loop *loop, struct deferred *d, size_t n)
+{
+    if (n > LOOP_ARRIVAL_MAX || !inputs_hold(&loop->inputs, n))
+        return false;
+    loop_add(&loop->from_clients, d);
+    loop->arrived++;
+    return true;
+}
+
+void loop_run_full_stage(struct loop *loop)
+{
+    if (loop->arrived >= LOOP_ARRIVALS_MAX)
+        loop_run_arrivals(loop);
+}
 
 void loop_step(struct loop *loop, struct deferred *d)
 {

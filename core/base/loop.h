@@ -2,8 +2,17 @@
  * loop - the event loop of a worker: libev's loop, the read buffer, the Date, blocks for requests,
  * and deadlines that cost nothing while they are not missed.
  *
+ * A turn of the loop has stages, and each is done for all sockets before the next one begins:
+ *
+ *     read ----> arrivals: servers' ----> arrivals: clients' --> steps --> deferred work --> sleep
+ *     sockets    records to responses     heads to requests      decide    write
+ *
+ * The program that a request needs is several times as large as the processor's cache of
+ * instructions, and so is that of the kernel: a stage at a time keeps it there. The gain is in
+ * docs/performance.md.
+ *
  * A worker has one loop. A pointer into a read buffer is valid only in the event that filled the
- * buffer, unless the buffer is kept (base/input.h).
+ * buffer, or while the arrivals of the turn run, unless the buffer is kept (base/input.h).
  */
 #ifndef MG_BASE_LOOP_H
 #define MG_BASE_LOOP_H
@@ -15,6 +24,11 @@
 enum {
     LOOP_READ_SIZE = 256 * 1024, /* one read takes a large reply in few calls */
     LOOP_SCRATCH_SIZE = 64 * 1024,
+    /* Bytes of a read that may wait as an arrival: more are worth a stage of their own. */
+    LOOP_ARRIVAL_MAX = 4096,
+    /* Arrivals of one stage: more would not be faster, and their requests push each other out of
+     * the processor's cache of data. */
+    LOOP_ARRIVALS_MAX = 32,
     LOOP_BLOCK_SIZE = 8192, /* a request with its first arena block */
 };
 
@@ -22,10 +36,10 @@ struct loop_block;
 
 /*
  * Work that runs once, when no other callback is on the stack, and may then be queued again. A loop
- * has two queues. Steps run at the end of an event and act on the facts that its callbacks have
- * noted. Deferred work runs just before the loop sleeps, after all ready events: so the writes of a
- * turn go out together, and the process that they wake finds several requests, and does not take
- * the processor in the middle of the turn.
+ * has a queue for each stage of a turn. Arrivals handle what was read. Steps run at the end of an
+ * event and act on the facts that its callbacks have noted. Deferred work runs just before the loop
+ * sleeps, after all ready events: so the writes of a turn go out together, and the process that
+ * they wake finds several requests, and does not take the processor in the middle of the turn.
  */
 struct deferred {
     struct deferred *next, *prev; /* NULL while not waiting */
@@ -41,7 +55,10 @@ struct loop_queue {
 struct loop {
     struct ev_loop *ev;
     struct inputs inputs; /* buffers of reads from clients */
-    char *in;             /* LOOP_READ_SIZE bytes of a server: consumed before the next read */
+    /* what servers send: arrivals, which wait in `in_held` bytes, and room for the next read */
+    char *in;
+    size_t in_held;
+    unsigned arrived; /* arrivals that are queued */
     char
         *scratch; /* LOOP_SCRATCH_SIZE bytes of a file on their way: used up before the call ends */
     char date[30];
@@ -52,7 +69,7 @@ struct loop {
     unsigned free_count;
     uint64_t id_state;
     ev_prepare before_sleep;
-    struct loop_queue steps, deferred;
+    struct loop_queue from_servers, from_clients, steps, deferred;
     ev_io progress; /* watches the epoll of loop_watch_progress; -1: not made yet */
     /* active while work is left for the next turn, so that the loop does not sleep */
     ev_idle more;
@@ -81,6 +98,21 @@ struct str loop_date(struct loop *loop);
  * secret. */
 uint64_t loop_id(struct loop *loop);
 
+/* Room for the next read from a server, LOOP_READ_SIZE bytes. */
+static inline char *loop_room(const struct loop *loop)
+{
+    return loop->in + loop->in_held;
+}
+/* Queues d->run, which handles the n bytes that a read from a server has brought into loop_room.
+ * They stay where they are until it has run, in this turn. Nothing happens where they are more than
+ * LOOP_ARRIVAL_MAX, and false is returned: the caller handles them at once. */
+bool loop_server_arrival(struct loop *loop, struct deferred *d, size_t n);
+/* The same for a read from a client into inputs_room. */
+bool loop_client_arrival(struct loop *loop, struct deferred *d, size_t n);
+/* Runs the arrivals where there are as many as one stage may have. Called at the end of the event
+ * that has queued one, when nothing of it is used any more. */
+void loop_run_full_stage(struct loop *loop);
+
 /* Queues d->run to run once, at the next loop_run_steps, or at the latest before this turn's
  * deferred work. Does nothing when d is queued already. */
 void loop_step(struct loop *loop, struct deferred *d);
@@ -90,8 +122,8 @@ void loop_run_steps(struct loop *loop);
 /* Queues d->run to run once before the loop sleeps, or, if deferred work calls this, in the next
  * turn. Does nothing when d is queued already. */
 void loop_defer(struct loop *loop, struct deferred *d);
-/* Removes a step or deferred work from its queue: before its memory is freed, or when the work was
- * done otherwise. */
+/* Removes an arrival, a step or deferred work from its queue: before its memory is freed, or when
+ * the work was done otherwise. */
 void loop_undefer(struct deferred *d);
 static inline bool loop_is_queued(const struct deferred *d)
 {

@@ -52,6 +52,7 @@ void conn_shut(struct conn *c)
     struct ev_loop *ev = c->loop->ev;
     ev_io_stop(ev, &c->io);
     ev_timer_stop(ev, &c->retry);
+    loop_undefer(&c->arrival);
     loop_undefer(&c->flush);
     conn_end_offer(c);
     deadline_fini(&c->deadline);

@@ -126,6 +126,8 @@ struct conn_place {
 struct conn {
     ev_io io;
     ev_timer retry;           /* CONN_BACKLOG */
+    struct deferred arrival;  /* handles what was read */
+    struct str arrived;       /* that; in the loop's buffer */
     struct deferred flush;    /* writes `out` at the end of the loop's turn */
     struct deadline deadline; /* bounds connecting, an offer, an idle connection */
     struct loop *loop;

@@ -61,27 +61,46 @@ static void conn_decode(struct conn *c, const char *bytes, size_t n)
     conn_end_read(c, n);
 }
 
-static void conn_readable(struct conn *c)
+/* Handles the result of a read. */
+static void conn_take(struct conn *c, const char *bytes, ssize_t n)
 {
-    struct loop *loop = c->loop;
-    ssize_t n = read(c->io.fd, loop->in, c->read_max);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
     if (c->state != CONN_OPEN) { /* idle or left: the end, or bytes of no use */
         c->ended = n <= 0;
         conn_close(c);
         return;
     }
     const struct channel *ch = conn_sole(c);
-    c->read_at = loop_now(loop);
+    c->read_at = loop_now(c->loop);
     if (n > 0 && c->written == c->quiet)
         conn_break(c, FAILURE_CLOSED, "it sent bytes that were not asked for");
     else if (n <= 0)
         conn_break(c, FAILURE_CLOSED, n < 0 ? strerror(errno) : conn_ended);
     else if (ch != NULL && ch->ops->on_bytes != NULL)
-        ch->ops->on_bytes(ch->user, loop->in, (size_t)n);
+        ch->ops->on_bytes(ch->user, bytes, (size_t)n);
     else
-        conn_decode(c, loop->in, (size_t)n);
+        conn_decode(c, bytes, (size_t)n);
+}
+
+static void conn_arrival_cb(struct deferred *d)
+{
+    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, arrival));
+    struct loop *loop = c->loop;
+    conn_take(c, c->arrived.p, (ssize_t)c->arrived.n);
+    loop_run_steps(loop);
+}
+
+/* Reads once. A small reply is handled with those of other connections. An offer must know at once
+ * what the server says to it: a look at the socket would miss what has been read. */
+static void conn_readable(struct conn *c)
+{
+    char *room = loop_room(c->loop);
+    ssize_t n = read(c->io.fd, room, c->read_max);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    c->arrived = (struct str){room, n > 0 ? (size_t)n : 0};
+    if (n <= 0 || c->state != CONN_OPEN || c->offered ||
+        !loop_server_arrival(c->loop, &c->arrival, (size_t)n))
+        conn_take(c, room, n);
 }
 
 /* --- bytes out --- */
@@ -129,6 +148,7 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
     } else if (events & EV_WRITE)
         conn_writable(c);
     loop_run_steps(loop); /* steps see what has been read while it is in the buffer */
+    loop_run_full_stage(loop);
 }
 
 /* --- life --- */
@@ -144,6 +164,7 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
     ev_io_init(&c->io, conn_io_cb, -1, 0);
     c->io.data = c;
     c->flush.run = conn_flush_cb;
+    c->arrival.run = conn_arrival_cb;
     conn_init_offer(c);
     deadline_init(&c->deadline, loop, conn_missed_cb);
     fcgi_decoder_init(&c->decoder);

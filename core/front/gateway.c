@@ -248,8 +248,8 @@ static void gateway_drop_input(struct gateway *g, ssize_t n)
 /* Reads once. False: g is gone. */
 static bool gateway_read(struct gateway *g)
 {
-    struct loop *loop = client_clients(&g->client)->loop;
-    ssize_t n = client_read(&g->client, loop->in, READ_SIZE);
+    char *room = loop_room(client_clients(&g->client)->loop);
+    ssize_t n = client_read(&g->client, room, READ_SIZE);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
     if (n <= 0) {
@@ -257,7 +257,7 @@ static bool gateway_read(struct gateway *g)
                                : "the web server reset the connection");
         return false;
     }
-    gateway_feed(g, loop->in, (size_t)n);
+    gateway_feed(g, room, (size_t)n);
     return true;
 }
 
@@ -265,7 +265,7 @@ static void gateway_readable(struct gateway *g)
 {
     struct loop *loop = client_clients(&g->client)->loop;
     if (g->lingering)
-        gateway_drop_input(g, client_read(&g->client, loop->in, READ_SIZE));
+        gateway_drop_input(g, client_read(&g->client, loop_room(loop), READ_SIZE));
     else if (gateway_read(g))
         gateway_settle(g);
 }

@@ -62,13 +62,27 @@ static ssize_t http1_read(struct client *client, const char **bytes)
     return n;
 }
 
+/* The first bytes of a request are handled with those of other clients. A connection with TLS may
+ * have more events in this turn. */
+static void http1_begin_input(struct client *client, const char *bytes, size_t n)
+{
+    struct http1 *c = http1_wake(client);
+    struct loop *loop = client_clients(client)->loop;
+    if (client_tls(client) != NULL || !loop_client_arrival(loop, &c->active.step, n)) {
+        http1_process(c, bytes, n);
+        return;
+    }
+    c->arrived = (struct str){bytes, n};
+    loop_run_full_stage(loop);
+}
+
 /* Reads from an idle connection the first bytes of a request, or its end. */
 static void http1_idle_readable(struct client *client)
 {
     const char *bytes;
     ssize_t n = http1_read(client, &bytes);
     if (n > 0)
-        http1_process(http1_wake(client), bytes, (size_t)n);
+        http1_begin_input(client, bytes, (size_t)n);
     else if (n == 0 || (errno != EAGAIN && errno != EINTR))
         http1_close(client, false);
 }
@@ -126,6 +140,8 @@ static void http1_on_io(struct ev_loop *ev, ev_io *io, int events)
     (void)ev;
     if (c == NULL)
         http1_idle_readable(client);
+    else if (c->arrived.n > 0) /* what has come since comes after it: the event is there again */
+        return;
     else if (events & EV_WRITE && http1_waits_to_write(c))
         http1_writable(c);
     else if (events & EV_WRITE && http1_transport_waits(c))
@@ -138,7 +154,11 @@ static void http1_on_io(struct ev_loop *ev, ev_io *io, int events)
 
 static void http1_on_step(struct deferred *d)
 {
-    http1_process((struct http1 *)((char *)d - offsetof(struct http1, active.step)), NULL, 0);
+    struct http1 *c = (struct http1 *)((char *)d - offsetof(struct http1, active.step));
+    struct str bytes = c->arrived;
+    c->arrived = STR_NONE;
+    c->arriving = bytes.n > 0;
+    http1_process(c, bytes.p, bytes.n);
 }
 
 static void http1_on_missed(struct deadline *d)
@@ -237,7 +257,8 @@ static void http1_stop(struct client *client, double patience)
         http1_stop_idle(client, patience);
     else if (c->lingering)
         http1_hasten(c);
-    else if (c->exchange == NULL) { /* the PROXY header or the handshake has not come yet */
+    else if (c->exchange == NULL &&
+             c->arrived.n == 0) { /* the PROXY header or the handshake has not come yet */
         deadline_set(&c->active.deadline, clients_idle_timeout(client_clients(client)));
         http1_readable(c);
     }

@@ -26,8 +26,9 @@ struct http1 {
     struct request *req;
     struct h1 *h1;
     struct http1_response *response;
-    struct buf *in;    /* input that can't be used yet; NULL: there is none */
-    double linger_end; /* by then it is closed, in the loop's clock */
+    struct buf *in;     /* input that can't be used yet; NULL: there is none */
+    struct str arrived; /* read in this turn, and not handled yet: the step is queued */
+    double linger_end;  /* by then it is closed, in the loop's clock */
     uint32_t
         dropped; /* bytes that were read and dropped behind the response, < 2 HTTP1_DROPPED_MAX */
     bool
@@ -37,6 +38,7 @@ struct http1 {
     bool want_body : 1;
     bool skipping : 1;  /* the response is out, the rest of the body is read and dropped */
     bool counted : 1;   /* the request, in the census: see admission_begin_request */
+    bool arriving : 1;  /* the exchange's step is for the stage behind this one */
     bool eof : 1;       /* the client has closed its sending side */
     bool lingering : 1; /* the response is out; what comes is dropped */
     bool refused : 1;   /* one too many: it lingers */

@@ -8,7 +8,7 @@
  * Input is used from the read buffer. Input that can't be used yet (a pipelined request, a body
  * that the exchange does not want yet) is kept in `in`. Output is the response's.
  *
- * All events of the socket and the deadline, and the loop's step (client_queue), call
+ * All events of the socket and the deadline, arrivals, and the loop's step (client_queue), call
  * http1_process. The exchange's step runs in it or elsewhere; its calls to the front (front_ops)
  * only note facts.
  */
@@ -395,8 +395,9 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
 /* Does all steps that are possible with new bytes, or (n = 0) with the kept ones. */
 void http1_process(struct http1 *c, const char *data, size_t n)
 {
-    bool gone = false;
+    bool gone = false, arriving = c->arriving;
     size_t used;
+    c->arriving = false;
     c->fresh = n > 0 && c->in == NULL;
     if (c->in != NULL) {
         http1_keep(c, data, n);
@@ -410,7 +411,7 @@ void http1_process(struct http1 *c, const char *data, size_t n)
         }
         if (gone)
             return; /* the connection lingers or is freed */
-    } while (c->exchange != NULL && exchange_run(c->exchange));
+    } while (c->exchange != NULL && !arriving && exchange_run(c->exchange));
     loop_undefer(&c->active.step); /* the facts that the exchange has noted have been handled */
     http1_keep_input(c, data, n);
     if (c->response != NULL && c->response->sender.broken != NULL) {

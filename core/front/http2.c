@@ -255,12 +255,12 @@ static void http2_drop_input(struct http2 *h, ssize_t n)
 
 static void http2_readable(struct http2 *h)
 {
-    struct loop *loop = http2_loop(h);
-    ssize_t n = client_read(h->client, loop->in, READ_SIZE);
+    char *room = loop_room(http2_loop(h));
+    ssize_t n = client_read(h->client, room, READ_SIZE);
     if (h->stage == HTTP2_LINGERING)
         http2_drop_input(h, n);
     else if (n > 0)
-        http2_feed(h, (struct str){loop->in, (size_t)n});
+        http2_feed(h, (struct str){room, (size_t)n});
     else if (n == 0)
         http2_gone(h, "the client closed the connection");
     else if (errno != EAGAIN && errno != EINTR)

@@ -1,6 +1,6 @@
 /*
- * loop_test - the two queues of a loop: steps, and work that is deferred to the end of a turn.
- * Links loop alone.
+ * loop_test - the queues of a loop: arrivals, steps, and work that is deferred to the end of a
+ * turn. Links loop and input.
  */
 #include "../test.h"
 #include "base/loop.h"
@@ -40,6 +40,80 @@ static void never_cb(struct ev_loop *ev, ev_timer *timer, int events)
     (void)ev;
     (void)timer;
     (void)events;
+}
+
+/* A read from a server that brings n bytes. */
+static char *server_sends(struct deferred *d, size_t n)
+{
+    char *room = loop_room(&loop);
+    memset(room, 'x', n);
+    return loop_server_arrival(&loop, d, n) ? room : NULL;
+}
+
+static char *client_sends(struct deferred *d, size_t n)
+{
+    char *room = inputs_room(&loop.inputs);
+    memset(room, 'y', n);
+    inputs_filled(&loop.inputs, (ssize_t)n);
+    return loop_client_arrival(&loop, d, n) ? room : NULL;
+}
+
+static void test_arrivals(void)
+{
+    struct work a = {.letter = 'a'}, b = {.letter = 'b'}, c = {.letter = 'c'}, s = {.letter = 's'};
+    a.d.run = b.d.run = c.d.run = s.d.run = work_run;
+
+    test("arrivals of servers run before those of clients, and then what these queue");
+    a.queues = &s.d;
+    char *one = client_sends(&a.d, 100), *two = client_sends(&b.d, 100);
+    char *three = server_sends(&c.d, 100);
+    check(one != NULL && two == one + 128 && three != NULL && loop_room(&loop) == three + 128);
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    check_str(ran(), "cabs");
+    check(loop_room(&loop) == three && inputs_room(&loop.inputs) == one);
+    a.queues = NULL;
+
+    test("an arrival that is taken back does not run");
+    check(client_sends(&a.d, 1) != NULL && server_sends(&b.d, 1) != NULL);
+    loop_undefer(&a.d);
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    check_str(ran(), "b");
+
+    test("a large read does not wait");
+    check(client_sends(&a.d, LOOP_ARRIVAL_MAX + 1) == NULL);
+    check(server_sends(&a.d, LOOP_ARRIVAL_MAX + 1) == NULL);
+    check(!loop_is_queued(&a.d));
+
+    test("a body is not kept in a buffer in which other reads wait");
+    check(client_sends(&a.d, 100) != NULL);
+    char *body = inputs_room(&loop.inputs);
+    inputs_filled(&loop.inputs, INPUT_KEEP_MIN);
+    check(input_keep(&loop.inputs, (struct str){body, INPUT_KEEP_MIN}) == NULL);
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    check_str(ran(), "a");
+
+    test("clients' reads wait as far as there is room, and leave room for a whole read");
+    struct work many[INPUT_HELD / LOOP_ARRIVAL_MAX];
+    for (size_t i = 0; i < INPUT_HELD / LOOP_ARRIVAL_MAX; i++) {
+        many[i] = (struct work){.letter = 'm', .d.run = work_run};
+        check(client_sends(&many[i].d, LOOP_ARRIVAL_MAX) != NULL);
+    }
+    check(client_sends(&a.d, 1) == NULL);
+    memset(inputs_room(&loop.inputs), 'z', INPUT_SIZE);
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    check_int((long)ran().n, INPUT_HELD / LOOP_ARRIVAL_MAX);
+
+    test("a full stage runs before the turn ends");
+    struct work full[LOOP_ARRIVALS_MAX];
+    for (size_t i = 0; i < LOOP_ARRIVALS_MAX; i++) {
+        loop_run_full_stage(&loop);
+        check_int((long)ran().n, 0);
+        full[i] = (struct work){.letter = 'f', .d.run = work_run};
+        check(server_sends(&full[i].d, LOOP_ARRIVAL_MAX) != NULL);
+    }
+    memset(loop_room(&loop), 'z', LOOP_READ_SIZE);
+    loop_run_full_stage(&loop);
+    check_int((long)ran().n, LOOP_ARRIVALS_MAX);
 }
 
 int main(void)
@@ -93,6 +167,7 @@ int main(void)
     ev_run(loop.ev, EVRUN_NOWAIT);
     check_str(ran(), "cb");
 
+    test_arrivals();
     ev_timer_stop(loop.ev, &never);
     loop_fini(&loop);
     return test_report();
