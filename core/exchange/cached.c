@@ -438,6 +438,17 @@ static bool cached_keeps_param(const struct exchange *x, const struct param *par
     return false;
 }
 
+/* The application gets the codings as the key has them. Many look for a word alone, so that they
+ * would code a reply for "gzip;q=0", "x-gzip" or "*", which all others with the same key can't
+ * read. */
+static void cached_give_codings(struct exchange *x)
+{
+    const struct str name = STR("HTTP_ACCEPT_ENCODING");
+    struct param *param = params_find(&x->params, name);
+    if (param != NULL && params_find(&x->req.decision.params, name) == NULL)
+        param->value = fill_codings(&x->req.arena, param->value);
+}
+
 void cached_params(struct exchange *x)
 {
     struct caching *c = x->caching;
@@ -450,6 +461,7 @@ void cached_params(struct exchange *x)
         if (cached_keeps_param(x, &p->list[i]))
             p->list[kept++] = p->list[i];
     p->count = kept;
+    cached_give_codings(x);
     if (c->stale == NULL || c->stale->status != 200)
         return;
     struct str tag = c->stale->file.tag;

@@ -18,9 +18,18 @@
 
 /* --- keys --- */
 
-/* The codings that a client accepts, as one of few texts, since clients write the same in a hundred
- * ways. */
-static struct str fill_codings(struct arena *a, struct str value)
+/* True for the weight of what is not accepted: q=0, q=0.000 (RFC 9110 §12.4.2). */
+static bool fill_is_refused(struct str weight)
+{
+    if (weight.n < 3 || char_lower(weight.p[0]) != 'q' || weight.p[1] != '=')
+        return false;
+    for (size_t i = 2; i < weight.n; i++)
+        if (weight.p[i] != '0' && weight.p[i] != '.')
+            return false;
+    return true;
+}
+
+struct str fill_codings(struct arena *a, struct str value)
 {
     static const char *const known[] = {"zstd", "br", "gzip", "deflate"};
     bool accepted[sizeof known / sizeof *known] = {0};
@@ -28,17 +37,14 @@ static struct str fill_codings(struct arena *a, struct str value)
     while (value.p != NULL) {
         struct str weight = str_trim(str_cut(&value, ',')), name = str_trim(str_cut(&weight, ';'));
         weight = weight.p != NULL ? str_trim(weight) : STR("");
-        bool none = str_starts(weight, STR("q=0"));
-        for (size_t i = 3; i < weight.n && none; i++)
-            none = weight.p[i] == '0' || weight.p[i] == '.';
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             if (str_ieq(name, str_of(known[i])))
-                accepted[i] = !none;
+                accepted[i] = !fill_is_refused(weight);
     }
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (accepted[i])
-            text = arena_printf(a, "%.*s%s ", STR_FMT(text), known[i]);
-    return text;
+            text = arena_printf(a, "%.*s%s%s", STR_FMT(text), text.n > 0 ? ", " : "", known[i]);
+    return text.n > 0 ? text : STR("identity");
 }
 
 /* Adds a line with the value of a header to a key; a header that is missing differs from an empty
@@ -313,13 +319,15 @@ static struct cache_facts fill_facts(struct exchange *x, struct str key)
     return facts;
 }
 
-/* Puts the names of headers that select the response under the key without them. */
+/* Puts the names of headers that select the response under the key without them. They have no end
+ * of their own: other responses that are found by them may last longer than this one. */
 static void fill_put_names(struct exchange *x)
 {
     struct caching *c = x->caching;
     struct cache_write w;
     const struct cache_record record = {.key = c->base, .vary = c->names, .status = 0};
     struct cache_facts facts = fill_facts(x, c->base);
+    facts.fresh_until = facts.stale_until = HUGE_VAL;
     cachestore_begin(&w, &record, c->purges, coded_most(x));
     cachestore_end(&w, &facts);
     cachestore_drop(&w);

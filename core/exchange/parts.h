@@ -337,6 +337,9 @@ void fill_merge(struct exchange *x, const struct headers *kept, struct headers *
  * same. */
 void fill_put_head(struct exchange *x, const struct cache_entry *e, struct headers *headers);
 
+/* The codings that an Accept-Encoding accepts, as one of few texts, since clients write the same in
+ * a hundred ways: what keys have of it, and applications whose reply is kept. */
+struct str fill_codings(struct arena *a, struct str value);
 /* What sets responses of the decision's site apart from those of others. */
 uint32_t fill_site(struct exchange *x);
 
