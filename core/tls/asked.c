@@ -176,31 +176,47 @@ static void asked_call(struct asked_name *name)
     asked.source.ask(asked.source.ctx, name, name->text);
 }
 
-/* The call is over: handshakes that wait go on. */
+/* Handshakes that wait for the name go on with what is known of it. `missed`: they count against
+ * their clients where that is nothing. */
+static void asked_release(struct asked_name *name, bool missed)
+{
+    for (struct asked_wait *w = name->waits; w != NULL; w = w->next) {
+        w->name = NULL;
+        w->answered = true;
+        w->certificate = name->certificate != NULL ? certificate_hold(name->certificate) : NULL;
+        asked.waiting--;
+        if (w->certificate == NULL && missed)
+            asked.source.missed(asked.source.ctx, w);
+    }
+    if (name->waits == NULL)
+        return;
+    *asked.ready_end = name->waits;
+    name->waits->back = asked.ready_end;
+    asked.ready_end = name->waits_end;
+    name->waits = NULL;
+    name->waits_end = &name->waits;
+}
+
+/* The call is over. */
 static void asked_settle(struct asked_name *name, double seconds, bool failed)
 {
     name->called = false;
     name->failed = failed;
     name->until = asked.source.clock(asked.source.ctx) + seconds;
     asked.calls--;
-    for (struct asked_wait *w = name->waits; w != NULL; w = w->next) {
-        w->name = NULL;
-        w->answered = true;
-        w->certificate = name->certificate != NULL ? certificate_hold(name->certificate) : NULL;
-        asked.waiting--;
-        if (w->certificate == NULL && !failed)
-            asked.source.missed(asked.source.ctx, w);
-    }
-    if (name->waits != NULL) {
-        *asked.ready_end = name->waits;
-        name->waits->back = asked.ready_end;
-        asked.ready_end = name->waits_end;
-        name->waits = NULL;
-        name->waits_end = &name->waits;
-    }
+    asked_release(name, !failed);
     asked_keep(name);
     if (asked.ready != NULL || asked.open.first != NULL)
         asked.source.ready(asked.source.ctx);
+}
+
+/* Nobody needs the answer: the name is not asked for, or not again. */
+static void asked_close(struct asked_name *name)
+{
+    if (name->certificate != NULL)
+        asked_keep(name);
+    else
+        asked_forget(name);
 }
 
 void asked_answer(struct asked_name *name, struct certificate *certificate, double seconds)
@@ -285,12 +301,8 @@ void asked_leave(struct asked_wait *w)
     if (name != NULL) {
         asked.waiting--;
         w->name = NULL;
-        if (name->waits == NULL && !name->called) { /* nobody needs the answer any more */
-            if (name->certificate != NULL)
-                asked_keep(name);
-            else
-                asked_forget(name);
-        }
+        if (name->waits == NULL && !name->called)
+            asked_close(name);
     }
     certificate_drop(w->certificate);
     w->certificate = NULL;
@@ -305,11 +317,28 @@ static struct asked_name *asked_first_open(void)
     return name;
 }
 
+/* Whether one of those who wait for the name may have it asked for, still: the names before it may
+ * have been too many. */
+static bool asked_is_wanted(const struct asked_name *name)
+{
+    const struct asked_wait *w = name->waits;
+    while (w != NULL && !asked.source.may_ask(asked.source.ctx, w))
+        w = w->next;
+    return w != NULL;
+}
+
 struct asked_wait *asked_next(void)
 {
     struct asked_name *name;
-    while (asked.ready == NULL && asked.calls < ASKED_CALLS && (name = asked_first_open()) != NULL)
-        asked_call(name);
+    while (asked.ready == NULL && asked.calls < ASKED_CALLS &&
+           (name = asked_first_open()) != NULL) {
+        if (asked_is_wanted(name)) {
+            asked_call(name);
+        } else {
+            asked_release(name, false);
+            asked_close(name);
+        }
+    }
     struct asked_wait *w = asked.ready;
     if (w != NULL)
         asked_remove(w);

@@ -44,7 +44,8 @@ struct asked_source {
     /* Asks for a name, which is in lower case and valid until the answer. asked_answer or
      * asked_fail is called, now or later. */
     void (*ask)(void *ctx, struct asked_name *name, const char *text);
-    /* Whether the client of the handshake may have the script asked about a name. */
+    /* Whether the client of the handshake may have the script asked about a name. A name that has
+     * waited for its turn is asked about only if one of its clients still may. */
     bool (*may_ask)(void *ctx, const struct asked_wait *w);
     /* A name that it had the script asked about has no certificate. */
     void (*missed)(void *ctx, const struct asked_wait *w);

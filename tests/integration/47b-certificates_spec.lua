@@ -396,6 +396,30 @@ describe("on_certificate", function()
     assert.equal("a.many.test\n", (get(s, "a.many.test")))
   end)
 
+  it("is not asked for names of a scanner that had to wait for their turn", function()
+    local open = gate()
+    local s = start(([[function(name)
+      lib.asked(name)
+      if name:find("%%.many%%.test$") then
+        return lib.pair("many")
+      end
+      lib.wait(%q)
+    end]]):format(open), nil, "limits = { header_timeout = 60 },")
+    finally(function() s:stop() end)
+    local conns = {}
+    for i = 1, 300 do
+      conns[i] = net.connect(s.address)
+      conns[i]:send(tls.hello(("scan%d.test"):format(i)))
+    end
+    poll.wait(function() return calls(s) == 64 end, "as many calls as there may be")
+    process.write_file(open, "")
+    for _, conn in ipairs(conns) do
+      assert.equal("\21\3\3\0\2\2\112", conn:read_all(60))
+      conn:close()
+    end
+    assert.is_true(calls(s) <= 64 + 60, calls(s) .. " calls")
+  end)
+
   it("resumes sessions without a call", function()
     local s = start([[function(name) lib.asked(name) return lib.pair("first", 0) end]])
     finally(function() s:stop() end)

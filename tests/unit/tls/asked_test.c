@@ -250,6 +250,35 @@ static void test_calls(void)
         asked_leave(&w[i]);
     asked_end();
 
+    test("one whose clients may not ask any more, when its turn comes, is not asked for");
+    begin(false, NULL);
+    for (unsigned i = 0; i < ASKED_CALLS + 2; i++) {
+        w[i] = (struct asked_wait){.answered = false};
+        snprintf(name, sizeof name, "n%u", i);
+        check(!asked_begin(&w[i], name));
+        if (i < ASKED_CALLS)
+            called[i] = script.name;
+    }
+    script.may_not = true;
+    asked_answer(called[0], NULL, 1);
+    check_int(script.missed, 1);
+    check(asked_next() == &w[0]);
+    for (unsigned i = ASKED_CALLS; i < ASKED_CALLS + 2; i++) {
+        check(asked_next() == &w[i] && w[i].answered && w[i].certificate == NULL);
+    }
+    check(asked_next() == NULL);
+    check_int(script.calls, ASKED_CALLS);
+    check_int(script.missed, 1);
+    check_int(asked_kept(false), 1);
+    for (unsigned i = 1; i < ASKED_CALLS; i++)
+        asked_answer(called[i], NULL, 1);
+    while (asked_next() != NULL)
+        continue;
+    check_int(asked_waiting(), 0);
+    for (unsigned i = 0; i < ASKED_CALLS + 2; i++)
+        asked_leave(&w[i]);
+    asked_end();
+
     test("one that waits for its turn is answered with the others of its name");
     begin(true, pair);
     script.at_once = false;
