@@ -196,7 +196,7 @@ test_libs_tls/certificate = $(TLS_LIBS)
 test_libs_tls/connection = $(TLS_LIBS)
 test_libs_tls/server = $(TLS_LIBS)
 links_http/caching = http/caching base/date $(links_request)
-links_shm/cache = shm/cache shm/cachestore shm/lock base/date $(links_request)
+links_shm/cache = shm/cache shm/cachefiles shm/cachestore shm/lock base/date $(links_request)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 # The fuzz targets, tests/fuzz/TARGET.c: as tests, they replay what is in tests/fuzz/corpus/TARGET.

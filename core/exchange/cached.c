@@ -24,10 +24,8 @@
 
 #include <unistd.h>
 
-#define PURGE_WORDS 100   /* of one X-Cache-Purge */
-#define PURGE_LINES 10    /* of them in one response */
-#define KEY_MOST    16384 /* bytes of a key with all that belongs to it */
-#define WAIT_MOST   30.0  /* seconds that a request waits for others */
+#define KEY_MOST  16384 /* bytes of a key with all that belongs to it */
+#define WAIT_MOST 30.0  /* seconds that a request waits for others */
 #define FAILED_WAIT                                                                                \
     1.0 /* seconds until a response is made in the background again after a failure */
 
@@ -207,10 +205,11 @@ static void cached_answer(struct exchange *x, struct cache_entry *e, enum cache_
 
 /* --- purges by the application --- */
 
-/* Follows one value of X-Cache-Purge: words such as tag:post-12, prefix:https://shop.example/,
- * key:TEXT and all, with blanks between them. They are about responses of the application's own
- * site. */
-static void cached_follow_purge(struct exchange *x, struct str value)
+/* Reads one value of X-Cache-Purge: words such as tag:post-12, prefix:https://shop.example/,
+ * key:TEXT and all, with blanks between them. Returns the number of orders, with those that are
+ * there already; more than CACHE_ORDERS: there is no room for the last one. */
+static unsigned cached_read_purge(struct str value, struct cache_order *orders, unsigned count,
+                                  uint32_t site)
 {
     static const struct {
         struct str word;
@@ -219,25 +218,45 @@ static void cached_follow_purge(struct exchange *x, struct str value)
                  {STR("prefix:"), CACHE_PURGE_PREFIX},
                  {STR("key:"), CACHE_PURGE_KEY},
                  {STR("all"), CACHE_PURGE_ALL}};
-    for (unsigned words = 0; value.p != NULL && words < PURGE_WORDS; words++) {
+    while (value.p != NULL && count <= CACHE_ORDERS) {
         struct str word = str_cut(&value, ' ');
-        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-            if (str_starts(word, kinds[i].word) &&
-                (kinds[i].kind != CACHE_PURGE_ALL || word.n == kinds[i].word.n))
-                cachestore_purge(kinds[i].kind, str_skip(word, kinds[i].word.n), fill_site(x));
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+            bool whole = kinds[i].kind != CACHE_PURGE_ALL || word.n == kinds[i].word.n;
+            if (!str_starts(word, kinds[i].word) || !whole)
+                continue;
+            if (count < CACHE_ORDERS)
+                orders[count] =
+                    (struct cache_order){kinds[i].kind, str_skip(word, kinds[i].word.n), site};
+            count++;
+        }
     }
+    return count;
 }
 
+/* The words are about responses of the application's own site. Where there are too many, all of
+ * these go: a purge may take too much, never too little. */
 void cached_purge(struct exchange *x)
 {
     struct headers *said = &x->req.response.headers;
     const struct str name = STR("X-Cache-Purge");
-    for (unsigned i = 0, lines = 0; i < said->count && lines < PURGE_LINES; i++) {
+    struct cache_order *orders = NULL;
+    unsigned count = 0;
+    uint32_t site = 0;
+    for (unsigned i = 0; i < said->count && count <= CACHE_ORDERS; i++) {
         if (x->guard != NULL || !str_ieq(said->list[i].name, name))
             continue;
-        cached_follow_purge(x, said->list[i].value);
-        lines++;
+        if (orders == NULL) {
+            orders = arena_alloc(&x->req.arena, CACHE_ORDERS * sizeof *orders);
+            site = fill_site(x);
+        }
+        count = cached_read_purge(said->list[i].value, orders, count, site);
     }
+    if (count > CACHE_ORDERS) {
+        orders[0] = (struct cache_order){.kind = CACHE_PURGE_ALL, .what = STR(""), .site = site};
+        count = 1;
+    }
+    if (count > 0)
+        cachestore_purge(orders, count);
     headers_remove(said, name);
 }
 

@@ -4,7 +4,8 @@
 #include "script/value.h"
 #include "shm/cachestore.h"
 
-/* core.cache_purge("key" | "prefix" | "tag" | "all", text) -> how many responses it has removed */
+/* core.cache_purge("key" | "prefix" | "tag" | "all", text | list of up to 100 texts) -> how many
+ * responses it has removed */
 static int cache_core_purge(lua_State *L)
 {
     static const char *const kinds[] = {[CACHE_PURGE_KEY] = "key",
@@ -12,8 +13,19 @@ static int cache_core_purge(lua_State *L)
                                         [CACHE_PURGE_TAG] = "tag",
                                         [CACHE_PURGE_ALL] = "all",
                                         NULL};
-    int kind = luaL_checkoption(L, 1, NULL, kinds);
-    lua_pushnumber(L, cachestore_purge((enum cache_purge)kind, script_check_str(L, 2), 0));
+    enum cache_purge kind = (enum cache_purge)luaL_checkoption(L, 1, NULL, kinds);
+    struct cache_order orders[CACHE_ORDERS];
+    size_t count = lua_istable(L, 2) ? lua_objlen(L, 2) : 1;
+    luaL_argcheck(L, count <= CACHE_ORDERS, 2, "too many texts");
+    luaL_checkstack(L, CACHE_ORDERS, NULL);
+    for (size_t i = 0; i < count; i++) {
+        if (lua_istable(L, 2))
+            lua_rawgeti(L, 2, (int)i + 1);
+        else
+            lua_pushvalue(L, 2);
+        orders[i] = (struct cache_order){.kind = kind, .what = script_check_str(L, -1)};
+    }
+    lua_pushnumber(L, cachestore_purge(orders, (unsigned)count));
     return 1;
 }
 

@@ -15,7 +15,7 @@
 #define PROBES  16   /* places in which a fill may be found, from its hash on */
 #define ROUNDS  64   /* slots that get another round before one goes whatever it is */
 #define USES    3    /* rounds that the most used ones get */
-#define RECENT  64   /* purges that are remembered for responses that are being made */
+#define RECENT  1024 /* purges that are remembered for responses that are being made */
 #define BLOCK   4096 /* of the disk: a file takes whole ones */
 #define BUCKETS CACHE_SLOTS
 
@@ -459,6 +459,12 @@ uint64_t cache_purges(const struct cache *c)
     return __atomic_load_n(&c->purges, __ATOMIC_ACQUIRE);
 }
 
+/* The texts of a site begin alike, so the last byte is compared first. */
+static bool cache_begins(struct str text, struct str with)
+{
+    return with.n == 0 || (text.p[with.n - 1] == with.p[with.n - 1] && str_starts(text, with));
+}
+
 /* A text that was cut matches what it may match: a purge may take too much, never too little. A
  * part goes with its response; the body of a file only when all goes. */
 static bool cache_matches(const struct slot *s, const struct purge *p)
@@ -475,38 +481,68 @@ static bool cache_matches(const struct slot *s, const struct purge *p)
                 return true;
         return false;
     case CACHE_PURGE_KEY:
-        return str_eq(text, what);
+        return text.n == what.n && cache_begins(text, what);
     case CACHE_PURGE_PREFIX:
-        return str_starts(text, what);
+        return text.n >= what.n && cache_begins(text, what);
     default:
         return true;
     }
 }
 
-static struct purge cache_purge_of(const struct cache *c, enum cache_purge kind, struct str what,
-                                   uint32_t site)
+static struct purge cache_purge_of(const struct cache *c, const struct cache_order *order)
 {
-    struct purge p = {.kind = (uint8_t)kind, .site = site};
-    p.tag = kind == CACHE_PURGE_TAG ? cache_tag(c, what) : 0;
+    struct str what = order->what;
+    struct purge p = {.kind = (uint8_t)order->kind, .site = order->site};
+    p.tag = order->kind == CACHE_PURGE_TAG ? cache_tag(c, what) : 0;
     p.size = (uint16_t)(what.n < CACHE_TEXT ? what.n : CACHE_TEXT);
     if (p.size > 0)
         memcpy(p.text, what.p, p.size);
     return p;
 }
 
-bool cache_purge(struct cache *c, enum cache_purge kind, struct str what, uint32_t site,
-                 uint32_t *from, struct cache_victims *victims)
+/* The purges of one call, with a bit for each tag that they name. */
+struct purges {
+    struct purge list[CACHE_ORDERS];
+    unsigned count;
+    uint64_t tags[16];
+};
+
+static void cache_read_orders(const struct cache *c, const struct cache_order *orders,
+                              unsigned count, struct purges *out)
 {
-    struct purge p = cache_purge_of(c, kind, what, site);
+    out->count = count;
+    memset(out->tags, 0, sizeof out->tags);
+    for (unsigned i = 0; i < count; i++) {
+        out->list[i] = cache_purge_of(c, &orders[i]);
+        out->tags[out->list[i].tag / 64 % 16] |= 1ull << (out->list[i].tag % 64);
+    }
+}
+
+static bool cache_matches_one(const struct slot *s, const struct purges *p)
+{
+    bool tagged = false;
+    for (unsigned i = 0; i < CACHE_TAGS && !tagged; i++)
+        tagged = s->tags[i] != 0 && p->tags[s->tags[i] / 64 % 16] >> (s->tags[i] % 64) & 1;
+    for (unsigned i = 0; i < p->count; i++)
+        if ((p->list[i].kind != CACHE_PURGE_TAG || tagged) && cache_matches(s, &p->list[i]))
+            return true;
+    return false;
+}
+
+bool cache_purge(struct cache *c, const struct cache_order *orders, unsigned count, uint32_t *from,
+                 struct cache_victims *victims)
+{
+    static struct purges all;
     victims->count = victims->responses = 0;
+    cache_read_orders(c, orders, count, &all);
     cache_enter(c);
-    if (*from == 0) {
-        c->recent[c->purges % RECENT] = p;
+    for (unsigned i = 0; *from == 0 && i < count; i++) {
+        c->recent[c->purges % RECENT] = all.list[i];
         __atomic_store_n(&c->purges, c->purges + 1, __ATOMIC_RELEASE);
     }
     uint32_t end = *from + 8192 < c->reached ? *from + 8192 : c->reached;
     for (; *from < end && cache_has_room(victims); ++*from)
-        if (c->slots[*from].state == SLOT_USED && cache_matches(&c->slots[*from], &p))
+        if (c->slots[*from].state == SLOT_USED && cache_matches_one(&c->slots[*from], &all))
             cache_add_victim(c, *from, victims);
     c->purged += victims->responses;
     bool more = *from < c->reached;

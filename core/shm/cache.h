@@ -136,10 +136,18 @@ enum cache_purge { CACHE_PURGE_KEY, CACHE_PURGE_PREFIX, CACHE_PURGE_TAG, CACHE_P
 
 /* How many purges there have been. */
 uint64_t cache_purges(const struct cache *c);
-/* Takes slots that match, from *from on, which begins as 0; true: call again. Responses that are
- * being made are purged when they are published. site 0: of all sites. */
-bool cache_purge(struct cache *c, enum cache_purge kind, struct str what, uint32_t site,
-                 uint32_t *from, struct cache_victims *victims);
+/* What is to go. site 0: of all sites. */
+struct cache_order {
+    enum cache_purge kind;
+    struct str what;
+    uint32_t site;
+};
+#define CACHE_ORDERS 100 /* of one purge: each slot is compared with all of them */
+
+/* Takes slots that match one of the orders, from *from on, which begins as 0; true: call again.
+ * Responses that are being made are purged when they are published. */
+bool cache_purge(struct cache *c, const struct cache_order *orders, unsigned count, uint32_t *from,
+                 struct cache_victims *victims);
 
 /* --- one request makes it, others wait --- */
 

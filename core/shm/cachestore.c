@@ -2,6 +2,7 @@
 #include "shm/cachestore.h"
 
 #include "base/date.h"
+#include "shm/cachefiles.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,7 +21,6 @@
 #define HEAD_MAX        (1u << 20) /* of a file: key, names and headers have limits of their own */
 #define WRITE_SIZE      65536      /* bytes of a body that wait to be written together */
 #define RELIEVED        16         /* responses that go when the disk is full */
-#define FOLDER          "moongate-cache-"
 
 /* The beginning of a file. */
 struct head {
@@ -71,73 +71,14 @@ static struct cached_file *cachestore_file_of(struct loaded *l)
 
 /* --- the folder --- */
 
-static void cachestore_name_folder(char name[40], uint64_t instance)
-{
-    snprintf(name, 40, FOLDER "%016llx", (unsigned long long)instance);
-}
-
-/* Removes files of a folder of the store; a folder in it, too, which has files alone. */
-static void cachestore_empty(int fd, bool top)
-{
-    DIR *dir = fdopendir(fd);
-    struct dirent *e;
-    while (dir != NULL && (e = readdir(dir)) != NULL) {
-        int inner = -1;
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        if (unlinkat(dirfd(dir), e->d_name, 0) == 0 || !top)
-            continue;
-        inner = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (inner >= 0)
-            cachestore_empty(inner, false);
-        unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
-    }
-    if (dir != NULL)
-        closedir(dir);
-    else
-        close(fd);
-}
-
-/* Removes the folder of that name if no process has its lock. */
-static void cachestore_remove_folder(int parent, const char *name)
-{
-    struct stat st;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    int lock = openat(fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    bool ours = fstat(fd, &st) == 0 && st.st_uid == geteuid();
-    /* Without a lock another instance may just be making it. */
-    if (ours && lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
-        cachestore_empty(fd, true);
-        unlinkat(parent, name, AT_REMOVEDIR);
-    } else {
-        close(fd);
-    }
-    if (lock >= 0)
-        close(lock);
-}
-
-/* Removes the folders of instances that were killed. */
-static void cachestore_clear_others(const char *path, const char *own)
-{
-    DIR *dir = opendir(path);
-    struct dirent *e;
-    while (dir != NULL && (e = readdir(dir)) != NULL)
-        if (strncmp(e->d_name, FOLDER, sizeof FOLDER - 1) == 0 && strcmp(e->d_name, own) != 0)
-            cachestore_remove_folder(dirfd(dir), e->d_name);
-    if (dir != NULL)
-        closedir(dir);
-}
-
 void cachestore_remove(struct cache *index)
 {
     char name[40];
     int parent = open(cache_path(index), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    cachestore_name_folder(name, cache_instance(index));
+    cachefiles_name_folder(name, cache_instance(index));
     if (parent < 0)
         return;
-    cachestore_remove_folder(parent, name);
+    cachefiles_remove_folder(parent, name);
     close(parent);
 }
 
@@ -146,7 +87,7 @@ static void cachestore_clear_fills(void)
 {
     char prefix[16];
     int n = snprintf(prefix, sizeof prefix, "%u-", store.place);
-    int fd = openat(store.folder, "fill", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(store.folder, CACHEFILES_FILLS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *e;
     while (dir != NULL && (e = readdir(dir)) != NULL)
@@ -163,7 +104,7 @@ static const char *cachestore_make_folder(struct str path)
     const char *parent = cache_set_path(store.index, path);
     if (parent == NULL)
         return "the path is too long";
-    cachestore_name_folder(name, cache_instance(store.index));
+    cachefiles_name_folder(name, cache_instance(store.index));
     snprintf(all, sizeof all, "%s/%s", parent, name);
     bool made = mkdir(all, 0700) == 0;
     if (!made && errno != EEXIST)
@@ -173,15 +114,16 @@ static const char *cachestore_make_folder(struct str path)
         return strerror(errno);
     if (fstat(store.folder, &st) != 0 || st.st_uid != geteuid())
         return "its folder belongs to another user";
-    if (mkdirat(store.folder, "fill", 0700) != 0 && errno != EEXIST)
+    if (mkdirat(store.folder, CACHEFILES_FILLS, 0700) != 0 && errno != EEXIST)
         return strerror(errno);
-    store.lock = openat(store.folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    store.lock =
+        openat(store.folder, CACHEFILES_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (store.lock < 0 || flock(store.lock, LOCK_SH | LOCK_NB) != 0 || fstat(store.lock, &st) != 0)
         return strerror(errno);
     if (st.st_nlink == 0) /* between open and flock */
         return "another instance has removed its folder";
     if (made)
-        cachestore_clear_others(parent, name);
+        cachefiles_clear_others(parent, name);
     return NULL;
 }
 
@@ -322,6 +264,7 @@ void cachestore_sweep(void)
 
 void cachestore_close(void)
 {
+    cachefiles_leave();
     while (store.oldest != NULL)
         cachestore_forget(store.oldest);
     if (store.folder >= 0)
@@ -451,19 +394,9 @@ static struct loaded *cachestore_read(int fd, uint32_t slot, uint64_t id)
     return l;
 }
 
-static void cachestore_name_slot(char name[16], uint32_t slot)
+static void cachestore_remove_victims(const struct cache_victims *victims)
 {
-    snprintf(name, 16, "%08x", slot);
-}
-
-static void cachestore_remove_victims(struct cache_victims *victims)
-{
-    char name[16];
-    for (unsigned i = 0; i < victims->count; i++) {
-        cachestore_name_slot(name, victims->slots[i]);
-        unlinkat(store.folder, name, 0);
-        cache_free(store.index, victims->slots[i]);
-    }
+    cachefiles_remove(store.index, store.folder, victims);
 }
 
 void cachestore_discard(const struct cache_found *found)
@@ -477,7 +410,7 @@ void cachestore_discard(const struct cache_found *found)
 static struct loaded *cachestore_load(uint32_t slot, uint64_t id)
 {
     char name[16];
-    cachestore_name_slot(name, slot);
+    cachefiles_name_slot(name, slot);
     int fd = openat(store.folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     return fd >= 0 ? cachestore_read(fd, slot, id) : NULL;
 }
@@ -579,7 +512,7 @@ void cachestore_begin(struct cache_write *w, const struct cache_record *record, 
 /* Opens the file under its first name. */
 static bool cachestore_create(struct cache_write *w)
 {
-    snprintf(w->name, sizeof w->name, "fill/%u-%llu", store.place,
+    snprintf(w->name, sizeof w->name, CACHEFILES_FILLS "/%u-%llu", store.place,
              (unsigned long long)++store.writes);
     w->fd = openat(store.folder, w->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     return w->fd >= 0;
@@ -646,7 +579,7 @@ const char *cachestore_end(struct cache_write *w, struct cache_facts *facts)
     cachestore_remove_victims(&victims);
     if (w->slot == CACHE_NONE)
         return "there is no room";
-    cachestore_name_slot(name, w->slot);
+    cachefiles_name_slot(name, w->slot);
     if (!cachestore_complete(w, facts->of) ||
         renameat(store.folder, w->name, store.folder, name) != 0) {
         int err = errno;
@@ -671,20 +604,20 @@ void cachestore_drop(struct cache_write *w)
     buf_fini(&w->buffer);
 }
 
-unsigned cachestore_purge(enum cache_purge kind, struct str what, uint32_t site)
+unsigned cachestore_purge(const struct cache_order *orders, unsigned count)
 {
     struct cache_victims victims;
     uint32_t from = 0;
-    unsigned count = 0;
+    unsigned responses = 0;
     bool more;
     if (offered.index != NULL && cache_path(offered.index)[0] != '\0')
         cachestore_use(str_of(cache_path(offered.index)));
-    if (store.index == NULL) /* no process has kept anything */
+    if (store.index == NULL || count == 0) /* no process has kept anything */
         return 0;
     do {
-        more = cache_purge(store.index, kind, what, site, &from, &victims);
-        count += victims.responses;
+        more = cache_purge(store.index, orders, count, &from, &victims);
+        responses += victims.responses;
         cachestore_remove_victims(&victims);
     } while (more);
-    return count;
+    return responses;
 }

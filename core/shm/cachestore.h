@@ -107,9 +107,11 @@ const char *cachestore_end(struct cache_write *w, struct cache_facts *facts);
 /* Gives up what was begun; also after cachestore_end. */
 void cachestore_drop(struct cache_write *w);
 
-/* Removes all that match, of the site or, with 0, of all; how many responses there were. Opens the
- * store if another process has. */
-unsigned cachestore_purge(enum cache_purge kind, struct str what, uint32_t site);
+/* Removes all that match one of the orders, CACHE_ORDERS at most; how many responses there were.
+ * Opens the store if another process has. All slots are looked at once, which takes milliseconds
+ * where there are many: what goes together is one call. No request finds what was removed, whose
+ * files may go later. */
+unsigned cachestore_purge(const struct cache_order *orders, unsigned count);
 
 bool cachestore_has_descriptors(void);
 /* Closes descriptors that no request has used since the last call. */

@@ -42,14 +42,10 @@ function M.purge(what)
   if #list > LIST_MOST then
     error(("cache.purge: %s: more than %d"):format(kind, LIST_MOST), 2)
   end
-  for _, text in ipairs(list) do
-    check_text(kind, text)
+  for i = 1, #list do
+    check_text(kind, list[i])
   end
-  local count = 0
-  for _, text in ipairs(list) do
-    count = count + core.cache_purge(kind, text)
-  end
-  return count
+  return core.cache_purge(kind, list)
 end
 
 return M

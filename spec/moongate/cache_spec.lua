@@ -19,13 +19,13 @@ after_each(function()
 end)
 
 describe("cache.purge", function()
-  it("tells the core each text", function()
+  it("tells the core all texts at once", function()
     assert.equal(2, cache.purge({ key = "http://a/" }))
-    assert.equal(4, cache.purge({ tag = { "a", "b" } }))
+    assert.equal(2, cache.purge({ tag = { "a", "b" } }))
     assert.equal(2, cache.purge({ prefix = "http://a/" }))
     assert.equal(2, cache.purge({ all = true }))
-    assert.same({ { "key", "http://a/" }, { "tag", "a" }, { "tag", "b" },
-      { "prefix", "http://a/" }, { "all", "" } }, purged)
+    assert.same({ { "key", { "http://a/" } }, { "tag", { "a", "b" } },
+      { "prefix", { "http://a/" } }, { "all", "" } }, purged)
   end)
 
   it("purges nothing where a part of it is wrong", function()
@@ -34,6 +34,7 @@ describe("cache.purge", function()
       { { tags = "a" }, "expected one of key, prefix, tag and all.*did you mean 'tag'" },
       { { tag = "a", key = "b" }, "expected one of" }, { { all = false }, "all: expected true" },
       { { prefix = "" }, "prefix: expected a text" }, { { tag = { "a", 5 } }, "tag: expected" },
+      { { tag = { "a", nil, "b" } }, "tag: expected" },
     }) do
       local ok, problem = pcall(function()
         local count = cache.purge(case[1])

@@ -588,6 +588,17 @@ describe("a purge", function()
     assert.equal("hit", r:get("body=x", { host = "b.example" }).headers["x-cache"])
   end)
 
+  it("by the application has up to 100 words; more are all of the site", function()
+    local r = start(CACHE)
+    fill(r)
+    local words = ("key:x%20"):rep(49) .. "key:x"
+    local twice = ("header=X-Cache-Purge:%%20%s&header=X-Cache-Purge:%%20%s"):format(words, words)
+    r:get(twice)
+    assert.equal("", gone(r))
+    r:get(twice .. "&header=X-Cache-Purge:%20key:x")
+    assert.equal("abc", gone(r))
+  end)
+
   it("by a client does nothing", function()
     local r = start(CACHE)
     fill(r)

@@ -47,6 +47,11 @@ static const char *put(const char *key, char letter, size_t size, const char *ta
     return bad;
 }
 
+static unsigned purge(enum cache_purge kind, struct str what, uint32_t site)
+{
+    return cachestore_purge(&(struct cache_order){kind, what, site}, 1);
+}
+
 static struct cache_entry *get(const char *key, double now)
 {
     struct cache_found found;
@@ -87,6 +92,14 @@ static unsigned files_in(const char *folder)
     if (dir != NULL)
         closedir(dir);
     return count;
+}
+
+/* A thread removes what is much. */
+static bool has_files_soon(unsigned count)
+{
+    for (int i = 0; i < 6000 && files_in(".") != count; i++)
+        usleep(10000);
+    return files_in(".") == count;
 }
 
 static void test_find(void)
@@ -150,17 +163,29 @@ static void test_purges(void)
     put("http://x/b", 'b', 10, "news", PATIENT);
     put("http://x/b/c", 'c', 10, "other", PATIENT);
     put("http://y/", 'd', 10, NULL, PATIENT);
-    cachestore_purge(CACHE_PURGE_KEY, STR("http://x/b"), 0);
+    purge(CACHE_PURGE_KEY, STR("http://x/b"), 0);
     check(!has("http://x/b", 'b', 10) && has("http://x/b/c", 'c', 10));
-    cachestore_purge(CACHE_PURGE_TAG, STR("news"), 0);
+    purge(CACHE_PURGE_TAG, STR("news"), 0);
     check(!has("http://x/a", 'a', 10) && has("http://x/b/c", 'c', 10));
-    cachestore_purge(CACHE_PURGE_PREFIX, STR("http://x/"), 0);
+    purge(CACHE_PURGE_PREFIX, STR("http://x/"), 0);
     check(!has("http://x/b/c", 'c', 10) && has("http://y/", 'd', 10));
+    test("so do several at once");
+    put("http://x/a", 'a', 10, "news", PATIENT);
+    put("http://x/b", 'b', 10, "other", PATIENT);
+    put("http://x/c", 'c', 10, NULL, PATIENT);
+    const struct cache_order orders[] = {{.kind = CACHE_PURGE_TAG, .what = STR("other")},
+                                         {.kind = CACHE_PURGE_KEY, .what = STR("http://x/c")},
+                                         {.kind = CACHE_PURGE_TAG, .what = STR("absent")}};
+    uint64_t before = cache_purges(cache);
+    check_int(cachestore_purge(orders, 3), 2);
+    check_int(cache_purges(cache) - before, 3);
+    check(has("http://x/a", 'a', 10) && !has("http://x/b", 'b', 10) && !has("http://x/c", 'c', 10));
+    purge(CACHE_PURGE_KEY, STR("http://x/a"), 0);
     test("a purge of a site leaves others alone");
     put("http://z/", 'z', 10, "news", PATIENT);
-    check_int(cachestore_purge(CACHE_PURGE_PREFIX, STR("http://z/"), 5), 0);
+    check_int(purge(CACHE_PURGE_PREFIX, STR("http://z/"), 5), 0);
     check(has("http://z/", 'z', 10));
-    check_int(cachestore_purge(CACHE_PURGE_PREFIX, STR("http://z/"), 0), 1);
+    check_int(purge(CACHE_PURGE_PREFIX, STR("http://z/"), 0), 1);
     check(!has("http://z/", 'z', 10));
     test("a purge also holds for what is being made");
     struct cache_write w;
@@ -171,20 +196,20 @@ static void test_purges(void)
                                 .stale_until = PATIENT,
                                 .text = STR("late")};
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
-    cachestore_purge(CACHE_PURGE_KEY, STR("other"), 0);
-    cachestore_purge(CACHE_PURGE_PREFIX, STR("la"), 0);
+    purge(CACHE_PURGE_KEY, STR("other"), 0);
+    purge(CACHE_PURGE_PREFIX, STR("la"), 0);
     check(cachestore_end(&w, &facts) != NULL);
     cachestore_drop(&w);
     check(get("late", 1) == NULL);
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
-    cachestore_purge(CACHE_PURGE_KEY, STR("other"), 0);
+    purge(CACHE_PURGE_KEY, STR("other"), 0);
     check(cachestore_end(&w, &facts) == NULL);
     cachestore_drop(&w);
     struct cache_entry *e = get("late", 1);
     check(e != NULL);
     if (e != NULL)
         file_source_drop(&e->file.source);
-    cachestore_purge(CACHE_PURGE_ALL, STR(""), 0);
+    purge(CACHE_PURGE_ALL, STR(""), 0);
     check(!has("http://y/", 'd', 10) && !has("mine", 'm', 10));
     check_int(files_in("."), 1); /* the lock */
 }
@@ -277,7 +302,7 @@ static void test_coded(void)
     struct cache_counts counts;
     struct cache_found found;
     test("a coded body is found by its response");
-    cachestore_purge(CACHE_PURGE_ALL, STR(""), 0);
+    purge(CACHE_PURGE_ALL, STR(""), 0);
     check(put("page", 'p', 1000, "news", PATIENT) == NULL);
     uint64_t id = id_of("page");
     check(put_coded("page", CODING_GZIP, 300) == NULL);
@@ -298,7 +323,7 @@ static void test_coded(void)
     test("so does a purge, which counts responses");
     check(put_coded("page", CODING_GZIP, 300) == NULL);
     uint64_t purged = counts.purged;
-    check_int(cachestore_purge(CACHE_PURGE_TAG, STR("news"), 0), 1);
+    check_int(purge(CACHE_PURGE_TAG, STR("news"), 0), 1);
     cache_count(cache, &counts);
     check_int((int64_t)(counts.purged - purged), 1);
     check_int(files_in("."), 1);
@@ -330,7 +355,14 @@ static void test_coded(void)
     check(counts.coded <= counts.entries && counts.coded > 0);
     check_int(files_in("."), 101);
     cache_set_limit(cache, 64 << 20);
-    cachestore_purge(CACHE_PURGE_ALL, STR(""), 0);
+    test("many that are purged are gone at once, and their files soon");
+    check_int(purge(CACHE_PURGE_ALL, STR(""), 0), (int64_t)counts.entries);
+    check(get("both199", 1) == NULL);
+    cache_count(cache, &counts);
+    check_int((int64_t)(counts.entries + counts.coded), 0);
+    check(has_files_soon(1));
+    check(put("both1", 'b', 1000, NULL, PATIENT) == NULL && has("both1", 'b', 1000));
+    purge(CACHE_PURGE_KEY, STR("both1"), 0);
     check_int(files_in("."), 1);
 }
 
@@ -378,7 +410,7 @@ static void test_heads(void)
     check(get("page", 1) == NULL);
     check(put("page", 'q', 10, NULL, PATIENT) == NULL);
     check(has("page", 'q', 10));
-    cachestore_purge(CACHE_PURGE_ALL, STR(""), 0);
+    purge(CACHE_PURGE_ALL, STR(""), 0);
     check_int(files_in("."), 1);
 }
 
@@ -482,6 +514,14 @@ static void test_kills(void)
     check_int(files_in("fill"), 0);
 }
 
+static bool is_gone_soon(const char *name)
+{
+    struct stat st;
+    for (int i = 0; i < 6000 && stat(name, &st) == 0; i++)
+        usleep(10000);
+    return stat(name, &st) != 0;
+}
+
 /* An instance that was killed leaves its folder to the next one. */
 static void test_folders(void)
 {
@@ -503,9 +543,23 @@ static void test_folders(void)
     cachestore_close();
     struct cache *third = cache_new(1);
     check(cachestore_open(third, 0, str_of(path)) == NULL);
-    check(stat(name, &st) != 0);
+    check(is_gone_soon(name));
     cachestore_close();
+    test("what can't be removed is left with its lock, for another one");
+    snprintf(name, sizeof name, "%s/moongate-cache-%016llx", path,
+             (unsigned long long)cache_instance(third));
+    char inner[sizeof name + 16], lock[sizeof name + 16];
+    snprintf(inner, sizeof inner, "%s/fill/folder", name);
+    snprintf(lock, sizeof lock, "%s/lock", name);
+    check(mkdir(inner, 0700) == 0);
     cachestore_remove(third);
+    check(stat(lock, &st) == 0);
+    check(rmdir(inner) == 0);
+    struct cache *fourth = cache_new(1);
+    check(cachestore_open(fourth, 0, str_of(path)) == NULL);
+    check(is_gone_soon(name));
+    cachestore_close();
+    cachestore_remove(fourth);
     check(rmdir(path) == 0);
 }
 
