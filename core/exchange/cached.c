@@ -519,13 +519,22 @@ bool cached_is_renewed(const struct exchange *x)
     return c->revalidates && c->stale != NULL && x->req.response.status == 304;
 }
 
-/* A 304 with another strong tag than that of the kept response is not about it (RFC 9111 §4.3.4).
- */
+static struct str cached_opaque_tag(struct str tag)
+{
+    return str_starts(tag, STR("W/")) ? str_skip(tag, 2) : tag;
+}
+
+/* A 304 with another tag than that of the kept response is not about it (RFC 9111 §4.3.4); a weak
+ * one is compared as such, and may be new to a response that had none. */
 static bool cached_is_same(const struct cache_entry *e, const struct headers *said)
 {
-    struct str tag = headers_value(said, HEADER_ETAG);
-    return tag.n == 0 || str_starts(tag, STR("W/")) || str_eq(tag, e->file.tag) ||
-           str_starts(e->file.tag, STR("W/"));
+    struct str tag = headers_value(said, HEADER_ETAG), own = e->file.tag;
+    bool weak = str_starts(tag, STR("W/"));
+    if (tag.n == 0 || (own.n == 0 && weak))
+        return true;
+    if (weak || str_starts(own, STR("W/")))
+        return str_eq(cached_opaque_tag(tag), cached_opaque_tag(own));
+    return str_eq(tag, own);
 }
 
 void cached_renew(struct exchange *x)

@@ -414,6 +414,7 @@ void response_file(struct exchange *x)
     if ((x->replacements > 0 || error > 0) && method != METHOD_HEAD)
         req->method_id = METHOD_GET; /* the method was meant for the application */
     req->decision.error_page = error > 0;
+    req->may_be_coded = exchange_compress(x)->on;
     int status = file_open(req, &file, &reason);
     req->method_id = method;
     if (status >= 400) {
@@ -438,6 +439,7 @@ bool response_hold(struct exchange *x, const struct cached_file *own, uint64_t a
                    struct file *file)
 {
     const char *reason = NULL;
+    x->req.may_be_coded = exchange_compress(x)->on;
     int status = file_answer_held(&x->req, own, at, file, &reason);
     if (status < 400 || x->req.response.status == status)
         return true;

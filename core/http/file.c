@@ -443,12 +443,15 @@ static void file_add_head(struct request *req, struct str path, const struct cac
 
 /* If-Range: false, so that the whole file is sent, where the file has changed since the client got
  * its part. The tag is compared strongly; a date must equal Last-Modified, and its second must be
- * over. */
+ * over. A date says nothing where the client's part may be one of a coded body, since ranges are
+ * those of the plain one (RFC 9110 §8.8.2.2). */
 static bool file_range_holds(struct request *req, const struct cached_file *own)
 {
     struct str value = file_values_of(req, HEADER_IF_RANGE);
     if (value.p == NULL || (own->tag.n > 0 && own->tag.p[0] == '"' && str_eq(value, own->tag)))
         return true;
+    if (req->may_be_coded && headers_get(&req->headers, STR("Accept-Encoding")) != NULL)
+        return false;
     time_t now = time(NULL);
     return own->modified_at != DATE_NONE && date_parse(value, now) == own->modified_at &&
            own->modified_at < now;

@@ -305,6 +305,7 @@ struct request {
     struct traceparent *traceparent; /* NULL: the route has no tracing */
     bool from_trusted;               /* the connection is that of a trusted peer */
     bool unscripted;                 /* its page is in quarantine: no hook runs for it */
+    bool may_be_coded;               /* `compress` may code the whole of what it gets */
     uint32_t underway;               /* its place in the table of shm/underway.h; 0: none */
 
     /* The bytes of the body that wait to be sent. */

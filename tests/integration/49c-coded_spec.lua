@@ -272,12 +272,35 @@ describe("a 304 of the application", function()
     assert.equal(0, metric(r, "moongate_cache_bytes"))
   end)
 
-  it("is about another response where its tag is another strong one", function()
+  it("is about another response where its tag is another one", function()
+    for _, tags in ipairs({ { "%22v1%22", "%22v2%22" }, { "%22v1%22", "W/%22v2%22" },
+      { "W/%22v1%22", "%22v2%22" } }) do
+      local r = begin("&header=ETag:%20" .. tags[1])
+      local res = until_asked(r, AGAIN .. "&header=ETag:%20" .. tags[2])
+      assert.same({ 200, rig.pattern(20000), "1" }, { res.status, res.body, res.headers["x-a"] })
+      res = get(r, "body=new", nil)
+      assert.same({ "miss", "new" }, { res.headers["x-cache"], res.body })
+    end
+  end)
+
+  it("is about the same where only one of its tags is weak", function()
     local r = begin("&header=ETag:%20%22v1%22")
-    local res = until_asked(r, AGAIN .. "&header=ETag:%20%22v2%22")
-    assert.same({ 200, rig.pattern(20000), "1" }, { res.status, res.body, res.headers["x-a"] })
-    res = get(r, "body=new", nil)
-    assert.same({ "miss", "new" }, { res.headers["x-cache"], res.body })
+    until_asked(r, AGAIN .. "&header=ETag:%20W/%22v1%22")
+    assert.equal("hit", get(r, "never", nil).headers["x-cache"])
+  end)
+
+  it("does not let a date join a part of a coded body and one of the plain body", function()
+    local DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+    local r = start("{ ttl = '1h' }")
+    local commands = "size=20000&type=text/html&header=Last-Modified:%20" .. DATE:gsub(" ", "%%20")
+    local function status(codings)
+      return r:get(commands, { headers = { ["Accept-Encoding"] = codings, Range = "bytes=10-",
+        ["If-Range"] = DATE } }).status
+    end
+    get(r, commands, "gzip")
+    assert.equal("hit", get(r, commands, "gzip").headers["x-cache"])
+    assert.equal(200, status("gzip"))
+    assert.equal(206, status(nil))
   end)
 
   it("ends what is kept where its headers forbid that", function()
