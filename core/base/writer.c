@@ -13,8 +13,8 @@
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t more, progress; /* bytes have come; bytes have been written */
-    struct writer_file *files;
+    pthread_cond_t more, progress;    /* bytes have come; bytes have been written */
+    struct writer_file *files, *last; /* last: was written to last */
     bool runs;
 } writer = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -30,13 +30,21 @@ static uint32_t writer_pending(const struct writer_file *f)
 
 /* --- the thread --- */
 
-/* The file that is written next; NULL: no file has bytes. */
+/* The first file with bytes, from one on and before another. */
+static struct writer_file *writer_find(struct writer_file *from, const struct writer_file *end)
+{
+    while (from != end && (from->fd < 0 || writer_pending(from) == 0))
+        from = from->next;
+    return from != end ? from : NULL;
+}
+
+/* The file that is written next; NULL: no file has bytes. They take turns, so that one which is
+ * always behind keeps none waiting. */
 static struct writer_file *writer_next(void)
 {
-    for (struct writer_file *f = writer.files; f != NULL; f = f->next)
-        if (f->fd >= 0 && writer_pending(f) > 0)
-            return f;
-    return NULL;
+    struct writer_file *after = writer.last != NULL ? writer.last->next : NULL;
+    struct writer_file *f = writer_find(after, NULL);
+    return f != NULL ? f : writer_find(writer.files, after);
 }
 
 /* Copies whole lines of the file's bytes that go to its descriptor; a longer line is cut. */
@@ -73,6 +81,7 @@ static void writer_write(struct writer_file *f)
     unsigned turn = f->turn;
     int fd = f->fd, err;
     f->busy = fd;
+    writer.last = f;
     pthread_mutex_unlock(&writer.lock);
     size_t done = outlet_put(&(struct outlet){.fd = fd, .kind = OUTLET_FILE}, chunk, n, &err);
     pthread_mutex_lock(&writer.lock);

@@ -141,6 +141,41 @@ static void test_errors(void)
     check(!writer_set(&file, -1));
 }
 
+/* The pipe takes one write of the thread, and there is always another one. */
+static void test_turns(void)
+{
+    static char slow_bytes[200000], much[65536];
+    static uint32_t slow_used, slow_written;
+    static struct writer_file slow = {
+        .bytes = slow_bytes, .used = &slow_used, .written = &slow_written};
+    char got[100] = "";
+    int pipes[2];
+    test("a file that is always behind keeps no other one waiting");
+    writer_make_room(&file);
+    check(pipe(pipes) == 0);
+    size_t full = fill(pipes);
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    check(writer_set(&file, fd));
+    check(writer_set(&slow, pipes[1]));
+    for (unsigned i = 0; i < sizeof slow_bytes; i++)
+        slow_bytes[i] = i % 100 == 99 ? '\n' : 'x';
+    __atomic_store_n(&slow_used, sizeof slow_bytes, __ATOMIC_RELEASE);
+    writer_wake();
+    check(!writer_drain(0.05)); /* the thread is in its first write to the pipe */
+    append("other\n", 6);
+    for (size_t n = 0; n < full;)
+        n += (size_t)read(pipes[0], much, full - n < sizeof much ? full - n : sizeof much);
+    check(writer_wait(&file, 60));
+    check(pread(fd, got, sizeof got, 0) == 6 && memcmp(got, "other\n", 6) == 0);
+    check(!writer_wait(&slow, 0.05));
+    for (int i = 0; i < 6000 && !writer_wait(&slow, 0.01); i++)
+        drain(pipes[0]);
+    check(writer_take_back(&slow, 60) == 0);
+    close(pipes[0]);
+    close(pipes[1]);
+    close(fd);
+}
+
 int main(void)
 {
     check(!writer_runs());
@@ -149,6 +184,7 @@ int main(void)
     test_order();
     test_slow();
     test_back();
+    test_turns();
     test_errors();
     return test_report();
 }
