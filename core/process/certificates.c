@@ -80,6 +80,16 @@ static int certificates_list(const char *path, char **names, unsigned most)
     return (int)count;
 }
 
+/* True for a name that would be read as a part of the file of certificates, which has tabs and
+ * newlines between names. Who may make a folder may so not change what the listener asks for. */
+static bool certificates_is_odd(const char *name)
+{
+    for (; *name != '\0'; name++)
+        if ((unsigned char)*name < ' ')
+            return true;
+    return false;
+}
+
 /* Writes the pairs of a folder: NAME/fullchain.pem with NAME/privkey.pem, as certbot has them. A
  * folder without both is none; a pair that can't be read is left out. */
 static const char *certificates_add_folder(int out, const struct plan_tls *line, bool *found)
@@ -96,7 +106,11 @@ static const char *certificates_add_folder(int out, const struct plan_tls *line,
         snprintf(first, sizeof first, "%s/%s/fullchain.pem", line->first, names[i]);
         snprintf(second, sizeof second, "%s/%s/privkey.pem", line->first, names[i]);
         const struct plan_tls pair = {line->number, key, first, second};
-        bool there = access(first, F_OK) == 0 && access(second, F_OK) == 0;
+        bool odd = certificates_is_odd(names[i]);
+        if (odd)
+            log_warn("tls: folder %.600s: a folder's name has a control character, and is left out",
+                     line->first);
+        bool there = !odd && access(first, F_OK) == 0 && access(second, F_OK) == 0;
         if (there && (err = certificates_add(out, &pair, 2)) != NULL)
             log_warn("%s", err);
         pairs += there && err == NULL;

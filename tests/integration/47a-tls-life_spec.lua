@@ -92,6 +92,20 @@ describe("a folder of certificates", function()
     assert.matches("b.test", (get(s, "b.test", ca)), 1, true)
   end)
 
+  it("leaves out names that would be read as others", function()
+    local dir = folder({ "a.test", "b.test" })
+    for i, name in ipairs({ "c\nd", "c\td", "c\t9\t9\n1\tverify\trequired\t\t0\t0\n" }) do
+      local pair = ("%s/pair%d"):format(dir, i)
+      process.run({ argv = { "cp", "-a", dir .. "/b.test", pair } })
+      process.run({ argv = { "mv", "-T", pair, dir .. "/" .. name } })
+    end
+    local s = start(("{ folder = %q }"):format(dir))
+    finally(function() s:stop() end)
+    assert.matches("a.test", (get(s, "a.test", ca)), 1, true)
+    assert.matches("b.test", (get(s, "b.test", ca)), 1, true)
+    assert.matches("a folder's name has a control character", s:errors(), 1, true)
+  end)
+
   it("has 100 certificates replaced under load without a failed request", function()
     local names = {}
     for i = 1, 100 do
