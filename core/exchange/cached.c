@@ -103,6 +103,8 @@ static const char *cached_obstacle(const struct exchange *x, const struct decisi
     if (headers_find(&req->headers, HEADER_AUTHORIZATION) != NULL &&
         !rules->ignores_authorization && !cached_is_keyed(rules, STR("Authorization")))
         return "Authorization";
+    if (req->user.n > 0 && !rules->ignores_authorization)
+        return "REMOTE_USER"; /* of a web server, which may keep Authorization, or an authorizer */
     if (rules->bypass == CACHE_BYPASS_UNSAID &&
         headers_find(&req->headers, HEADER_COOKIE) != NULL &&
         !cached_is_keyed(rules, STR("Cookie")))
@@ -122,6 +124,23 @@ static struct str cached_text(struct exchange *x, const struct decision_cache *r
                         STR_FMT(req->uri.origin));
 }
 
+/* The certificate of the client, which the application may know its visitors by: as a number, of
+ * what OpenSSL or a web server says of it; 0: it has none. */
+static uint64_t cached_certificate(const struct request *req)
+{
+    static const char *const names[] = {"SSL_CLIENT_CERT", "SSL_CLIENT_S_DN", "SSL_CLIENT_VERIFY"};
+    struct cache *index = cachestore_index();
+    uint64_t all = 0;
+    if (req->tls != NULL && req->tls->verified)
+        return cache_hash(index, req->tls->certificate);
+    for (size_t i = 0; i < sizeof names / sizeof *names && req->arrived.count > 0; i++) {
+        const struct param *param = params_find(&req->arrived, str_of(names[i]));
+        if (param != NULL && param->value.n > 0)
+            all = all * 31 + cache_hash(index, param->value);
+    }
+    return all;
+}
+
 /* Makes the keys. The whole key also has the application that is asked, so that two of them never
  * get each other's responses. Neither the first line nor a header has a newline, so none can look
  * like another part. */
@@ -136,6 +155,10 @@ static void cached_make_key(struct exchange *x)
     c->base =
         arena_printf(&req->arena, "%.*s\n%zu:%.*s %zu:%.*s %zu:%.*s", STR_FMT(c->text), name.n,
                      STR_FMT(name), d->tenant.n, STR_FMT(d->tenant), root.n, STR_FMT(root));
+    uint64_t certificate = cached_certificate(req);
+    if (certificate != 0)
+        c->base = arena_printf(&req->arena, "%.*s\ncertificate %016llx", STR_FMT(c->base),
+                               (unsigned long long)certificate);
     for (unsigned i = 0; i < c->rules->vary_count; i++)
         c->base = fill_variant(req, c->base, c->rules->vary[i]);
     c->key = c->base;
