@@ -387,12 +387,15 @@ describe("a health check by the status page", function()
     poll.wait(function()
       return server_of(one).pool.slow_requests == 9
     end, "the next numbers")
+    assert.matches("\n    PHP%-FPM: 3 active, 2 idle, most active 5; listen queue 0/511, "
+      .. "longest 9; max_children reached: 6; slow requests: 9\n", one:tell("status"))
     local samples = metrics.samples((metrics.fetch(one.control)))
     assert.equal(71, samples[('moongate_phpfpm_accepted_connections_total{backend="app",'
       .. 'server=%q}'):format(one.back.address)])
     assert.equal(403, http.get(one.address, "/status").status)
     one.server:reload(one:route({ backend = "health = true" }))
     assert.is_nil(server_of(one).pool)
+    assert.is_nil(one:tell("status"):find("PHP-FPM", 1, true))
   end)
 
   it("is failed by what is no status page, and passed again", function()

@@ -54,6 +54,16 @@ local function server_row(server)
   }
 end
 
+--- What `health = { status = … }` has read of the pool of PHP-FPM, as a line below the server's.
+--- PHP-FPM says 0 as the queue's size where the system tells none (unix sockets).
+local function pool_line(pool)
+  local room = pool.listen_queue_size > 0 and "/" .. count(pool.listen_queue_size) or ""
+  return ("    PHP-FPM: %s active, %s idle, most active %s; listen queue %s%s, longest %s; "
+    .. "max_children reached: %s; slow requests: %s"):format(count(pool.active), count(pool.idle),
+    count(pool.max_active), count(pool.listen_queue), room, count(pool.max_listen_queue),
+    count(pool.max_children_reached), count(pool.slow_requests))
+end
+
 --- A server that was removed at run time.
 local function removed_row(server)
   local active = server.active > 0 and count(server.active) or ""
@@ -199,6 +209,7 @@ function M.main(args)
     list[#list + 1] = backend_row(backend)
     for _, server in ipairs(backend.servers) do
       list[#list + 1] = server_row(server)
+      list[#list + 1] = server.pool and pool_line(server.pool) or nil
     end
     for _, server in ipairs(backend.removed or {}) do
       list[#list + 1] = removed_row(server)
