@@ -370,6 +370,10 @@ static void account_put_end(struct account_record *r, const struct exchange *x)
     account_put_number(r, "status", req->response.status);
     account_put_number(r, "duration", req->duration);
     account_put_number(r, "bytes_out", (double)req->bytes_out);
+    if (req->cached != CACHE_UNUSED)
+        account_put_text(r, "cache", str_of(cache_use_words[req->cached]));
+    if (req->cache_reason != CACHE_NO_REASON)
+        account_put_text(r, "cache_reason", str_of(cache_reason_words[req->cache_reason]));
     if (req->ended && req->backend.n > 0)
         account_put_number(r, "app_status", req->app_status);
     if (req->error != NULL)

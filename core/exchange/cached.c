@@ -86,30 +86,31 @@ static bool cached_is_keyed(const struct decision_cache *rules, struct str name)
     return false;
 }
 
-/* The reason why the cache is passed by; NULL: it is not. */
-static const char *cached_obstacle(const struct exchange *x, const struct decision_cache *rules)
+/* The reason why the cache is passed by; CACHE_NO_REASON: it is not. */
+static enum cache_reason cached_obstacle(const struct exchange *x,
+                                         const struct decision_cache *rules)
 {
     const struct request *req = &x->req;
     if (rules->bypass == CACHE_BYPASSED)
-        return "bypass";
+        return CACHE_SAYS_BYPASS;
     if (req->method_id != METHOD_GET && req->method_id != METHOD_HEAD)
-        return "its method";
+        return CACHE_METHOD;
     if (x->has_body)
-        return "it has a body";
+        return CACHE_BODY;
     if (x->replacements > 0)
-        return "the decision is not that of on_request";
+        return CACHE_ON_ERROR;
     if (req->decision.role > FCGI_RESPONDER || req->came_as > FCGI_RESPONDER)
-        return "its role";
+        return CACHE_ROLE;
     if (headers_find(&req->headers, HEADER_AUTHORIZATION) != NULL &&
         !rules->ignores_authorization && !cached_is_keyed(rules, STR("Authorization")))
-        return "Authorization";
+        return CACHE_AUTHORIZATION;
     if (req->user.n > 0 && !rules->ignores_authorization)
-        return "REMOTE_USER"; /* of a web server, which may keep Authorization, or an authorizer */
+        return CACHE_USER; /* of a web server, which may keep Authorization, or an authorizer */
     if (rules->bypass == CACHE_BYPASS_UNSAID &&
         headers_find(&req->headers, HEADER_COOKIE) != NULL &&
         !cached_is_keyed(rules, STR("Cookie")))
-        return "Cookie";
-    return NULL;
+        return CACHE_COOKIE;
+    return CACHE_NO_REASON;
 }
 
 /* The default key has what applications make links of: scheme, host and target as they were sent.
@@ -326,10 +327,13 @@ static bool cached_look(struct exchange *x)
     struct cache_entry *e = cached_find(x, now);
     if (e != NULL && c->found.fresh_until > now) {
         cached_wait_no_more(x);
+        request_step(&x->req, "the cache has a fresh response of the key %.*s", STR_FMT(c->text));
         cached_answer(x, e, CACHE_HIT);
         return true;
     }
     c->stale = e;
+    request_step(&x->req, "the cache has %s response of the key %.*s", e != NULL ? "a stale" : "no",
+                 STR_FMT(c->text));
     return false;
 }
 
@@ -404,18 +408,26 @@ bool cached_begin(struct exchange *x)
     if (!coded_open(x))
         return false;
     struct caching *c = x->caching = arena_alloc(&x->req.arena, sizeof *c);
-    *c = (struct caching){.rules = rules, .reason = cached_obstacle(x, rules)};
+    *c = (struct caching){.rules = rules};
     x->req.cached = CACHE_BYPASS;
-    if (c->reason != NULL)
+    enum cache_reason reason = cached_obstacle(x, rules);
+    if (reason == CACHE_NO_REASON) {
+        cached_make_key(x);
+        if (c->base.n > KEY_MOST)
+            reason = CACHE_LONG_KEY;
+    }
+    x->req.cache_reason = (uint8_t)reason;
+    if (reason != CACHE_NO_REASON) {
+        request_step(&x->req, "the cache is passed by: %s", cache_reason_words[reason]);
         return false;
-    cached_make_key(x);
-    if (c->base.n > KEY_MOST)
-        return false;
+    }
     x->req.cached = CACHE_MISS;
     if (cached_look(x) || cached_is_at_once(x))
         return true;
     c->purges = cache_purges(cachestore_index());
     c->fills = x->req.method_id == METHOD_GET;
+    if (!c->fills)
+        x->req.cache_reason = CACHE_HEAD;
     return c->fills && rules->lock && cached_yields(x);
 }
 
@@ -533,6 +545,7 @@ void cached_answer_stale(struct exchange *x)
     c->stale = NULL;
     c->fills = false;
     fill_drop(x);
+    x->req.cache_reason = CACHE_NO_REASON;
     cached_answer(x, e, CACHE_STALE);
 }
 
@@ -566,7 +579,10 @@ void cached_renew(struct exchange *x)
     struct cache_entry *e = c->stale, *newer = NULL;
     struct response now = {.status = e->status};
     fill_merge(x, &e->headers, &now.headers);
-    if (cached_is_same(e, &x->req.response.headers) && fill_judge(x, &now, &c->verdict) == NULL) {
+    enum cache_reason reason = cached_is_same(e, &x->req.response.headers)
+                                   ? fill_judge(x, &now, &c->verdict)
+                                   : CACHE_OTHER_TAG;
+    if (reason == CACHE_NO_REASON) {
         double at = ledger_now();
         fill_put_head(x, e, &now.headers);
         c->found.stored = at - c->verdict.age;
@@ -575,7 +591,10 @@ void cached_renew(struct exchange *x)
         c->found.at_once_until = c->found.fresh_until + c->verdict.at_once;
         cache_refresh(cachestore_index(), &c->found);
         newer = cachestore_get(&c->found, c->key);
+        request_step(&x->req, "nothing has changed: the response is kept for %.0f s more",
+                     c->verdict.fresh);
     } else {
+        fill_refuse(x, reason);
         cachestore_discard(&c->found);
     }
     c->stale = NULL;
@@ -595,4 +614,5 @@ void cached_leave(struct exchange *x)
         file_source_drop(&c->stale->file.source);
     x->caching = NULL;
     x->req.cached = CACHE_UNUSED;
+    x->req.cache_reason = CACHE_NO_REASON;
 }

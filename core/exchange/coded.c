@@ -252,7 +252,7 @@ static void coded_end(void *ctx)
                                 .of_slot = c->slot,
                                 .of = c->of,
                                 .text = STR("")};
-    if (cachestore_end(c->write, &facts) == NULL)
+    if (cachestore_end(c->write, &facts) == CACHE_NO_REASON)
         coded_drop(x);
     else
         coded_give_up(x);

@@ -127,8 +127,8 @@ static struct str fill_names(struct exchange *x, const struct headers *kept)
     return names;
 }
 
-const char *fill_judge(const struct exchange *x, const struct response *response,
-                       struct caching_verdict *out)
+enum cache_reason fill_judge(const struct exchange *x, const struct response *response,
+                             struct caching_verdict *out)
 {
     const struct decision_cache *d = x->caching->rules;
     const struct caching_rules rules = {.ttl = d->ttl,
@@ -151,6 +151,19 @@ void fill_drop(struct exchange *x)
     c->told = false;
 }
 
+void fill_refuse(struct exchange *x, enum cache_reason reason)
+{
+    x->req.cache_reason = (uint8_t)reason;
+    request_step(&x->req, "the response is not kept: %s", cache_reason_words[reason]);
+}
+
+void fill_cut(struct exchange *x)
+{
+    if (x->caching->write != NULL)
+        fill_refuse(x, CACHE_BROKEN_OFF);
+    fill_drop(x);
+}
+
 /* Lets requests for the same go on without a wait, for some time: the next reply can't be kept,
  * either. That of an error may be. */
 static void fill_note_unkept(struct exchange *x)
@@ -168,10 +181,11 @@ static void fill_begin(struct exchange *x)
     struct caching *c = x->caching;
     struct arena *a = &x->req.arena;
     struct response kept = {.status = x->req.response.status, .headers = fill_collect(x, a)};
-    c->reason = fill_judge(x, &kept, &c->verdict);
-    if (c->reason == NULL && x->req.response.content_length > (int64_t)coded_most(x))
-        c->reason = "it is too large";
-    if (c->reason != NULL) {
+    enum cache_reason reason = fill_judge(x, &kept, &c->verdict);
+    if (reason == CACHE_NO_REASON && x->req.response.content_length > (int64_t)coded_most(x))
+        reason = CACHE_TOO_LARGE;
+    if (reason != CACHE_NO_REASON) {
+        fill_refuse(x, reason);
         if (x->background &&
             kept.status < 500) /* nobody would ask for it while the old one lasts */
             cachestore_discard(&c->found);
@@ -267,7 +281,7 @@ void fill_put_head(struct exchange *x, const struct cache_entry *e, struct heade
     if (fill_is_same(headers, &e->headers))
         return;
     cachestore_begin(&w, &record, cache_purges(index), coded_most(x));
-    if (cachestore_end(&w, &facts) == NULL) {
+    if (cachestore_end(&w, &facts) == CACHE_NO_REASON) {
         c->found.head_slot = w.slot;
         c->found.head = w.id;
     }
@@ -289,8 +303,10 @@ void fill_body(struct exchange *x, struct str bytes)
     struct caching *c = x->caching;
     if (c->write == NULL || cachestore_add(c->write, bytes))
         return;
-    if (c->write->head_size + c->write->body_size + bytes.n <= c->write->most)
+    bool fits = c->write->head_size + c->write->body_size + bytes.n <= c->write->most;
+    if (fits)
         fill_say(x, "it could not be written");
+    fill_refuse(x, fits ? CACHE_NOT_WRITTEN : CACHE_TOO_LARGE);
     fill_drop(x);
 }
 
@@ -339,12 +355,16 @@ void fill_end(struct exchange *x)
     if (c->write == NULL)
         return;
     struct cache_facts facts = fill_facts(x, c->key);
-    c->reason = cachestore_end(c->write, &facts);
-    if (c->write->failed)
-        fill_say(x, c->reason);
-    if (c->reason == NULL)
+    enum cache_reason reason = cachestore_end(c->write, &facts);
+    if (c->write->error != 0)
+        fill_say(x, strerror(c->write->error));
+    if (reason != CACHE_NO_REASON) {
+        fill_refuse(x, reason);
+    } else {
+        request_step(&x->req, "the response is kept for %.0f s", c->verdict.fresh);
         coded_name(x, c->write->slot, c->write->id);
-    if (c->reason == NULL && c->names.n > 0)
-        fill_put_names(x);
+        if (c->names.n > 0)
+            fill_put_names(x);
+    }
     fill_drop(x);
 }

@@ -111,7 +111,6 @@ struct caching {
     struct str names;          /* of these headers, joined by commas */
     struct cache_found found;  /* of `stale` */
     struct cache_entry *stale; /* a response that is not fresh any more; NULL: none */
-    const char *reason;        /* why nothing is kept; NULL: it is, or will be */
     bool fills;                /* the application's reply is to be kept */
     bool outdated;             /* a stale response was sent at once: a newer one is to be made */
     bool told;                 /* others wait for that, by the hash `turn` */
@@ -319,16 +318,20 @@ void response_refused(struct exchange *x, int status, const char *reason);
 
 /* The key with the values of these headers of the request. */
 struct str fill_variant(struct request *req, struct str key, struct str names);
-/* Whether a response may be kept: NULL, or why not. */
-const char *fill_judge(const struct exchange *x, const struct response *response,
-                       struct caching_verdict *out);
+/* Whether a response may be kept: CACHE_NO_REASON, or why not. */
+enum cache_reason fill_judge(const struct exchange *x, const struct response *response,
+                             struct caching_verdict *out);
+/* Notes why the response is not kept. */
+void fill_refuse(struct exchange *x, enum cache_reason reason);
 /* The head of an application's reply, as the client gets it, gets X-Cache; the reply is kept if
  * it may be. */
 void fill_head(struct exchange *x);
 void fill_body(struct exchange *x, struct str bytes);
 /* The reply is whole: other requests get it. */
 void fill_end(struct exchange *x);
-/* It will not be whole, or is not kept: others need not wait for it. */
+/* It will not be whole: it is dropped, and the reason noted. */
+void fill_cut(struct exchange *x);
+/* It is not kept: others need not wait for it. */
 void fill_drop(struct exchange *x);
 /* Makes the headers of the kept response of these and of the 304 in req.response, which says that
  * it holds. */

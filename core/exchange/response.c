@@ -302,7 +302,7 @@ void response_fail_and_say(struct exchange *x, const char *kind, int status, con
 void response_cut(struct exchange *x, const char *kind, int status, const char *reason)
 {
     if (x->caching != NULL)
-        fill_drop(x);
+        fill_cut(x);
     if (x->coded != NULL)
         coded_drop(x);
     if (x->state == EXCHANGE_RESPONDING && x->front->ops->retract(x->front)) {

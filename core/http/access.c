@@ -31,6 +31,7 @@ enum access_field {
     FIELD_BYTES_IN,
     FIELD_BYTES_OUT,
     FIELD_CACHE,
+    FIELD_CACHE_REASON,
     FIELD_CLIENT,
     FIELD_CONNECT,
     FIELD_DURATION,
@@ -70,6 +71,7 @@ static const char *const field_names[] = {
     [FIELD_BYTES_IN] = "bytes_in",
     [FIELD_BYTES_OUT] = "bytes_out",
     [FIELD_CACHE] = "cache",
+    [FIELD_CACHE_REASON] = "cache_reason",
     [FIELD_CLIENT] = "client",
     [FIELD_CONNECT] = "connect",
     [FIELD_DURATION] = "duration",
@@ -397,6 +399,8 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
         access_put_json(&l, "tenant", req->decision.tenant);
     if (req->cached != CACHE_UNUSED)
         access_put_json(&l, "cache", str_of(cache_use_words[req->cached]));
+    if (req->cache_reason != CACHE_NO_REASON)
+        access_put_json(&l, "cache_reason", str_of(cache_reason_words[req->cache_reason]));
     access_put_json_number(&l, "generation", generation);
     if (req->ended && req->backend.n > 0)
         access_put_json_number(&l, "app_status", req->app_status);
@@ -445,9 +449,8 @@ static struct str access_span_id(const struct request *req)
     return req->traceparent != NULL ? traceparent_span_id(req->traceparent->own) : STR_NONE;
 }
 
-static struct str access_cache(const struct request *req)
+static struct str access_word(const char *word)
 {
-    const char *word = cache_use_words[req->cached];
     return word != NULL ? str_of(word) : STR_NONE;
 }
 
@@ -463,10 +466,13 @@ static bool access_text_of(const struct access_part *part, const struct request 
         *out = req->backend;
         return true;
     case FIELD_CACHE:
-        *out = access_cache(req);
+        *out = access_word(cache_use_words[req->cached]);
+        return true;
+    case FIELD_CACHE_REASON:
+        *out = access_word(cache_reason_words[req->cache_reason]);
         return true;
     case FIELD_ERROR:
-        *out = req->error != NULL ? str_of(req->error) : STR_NONE;
+        *out = access_word(req->error);
         return true;
     case FIELD_HOST:
         *out = req->host;

@@ -145,22 +145,23 @@ static bool caching_varies_by_all(const struct headers *headers)
     return false;
 }
 
-/* The reason why the response must not be kept; NULL: none but its age. */
-static const char *caching_obstacle(const struct caching_rules *rules, const struct response *res,
-                                    const struct caching_control *control)
+/* The reason why the response must not be kept; CACHE_NO_REASON: none but its age. */
+static enum cache_reason caching_obstacle(const struct caching_rules *rules,
+                                          const struct response *res,
+                                          const struct caching_control *control)
 {
     const struct headers *h = &res->headers;
     if (!caching_knows_status(res->status))
-        return "responses with this status are not kept";
+        return CACHE_STATUS;
     if (!rules->ignores_cookies && headers_get(h, STR("Set-Cookie")) != NULL)
-        return "Set-Cookie";
+        return CACHE_SET_COOKIE;
     if (!rules->ignores_control && control->no_store)
-        return "Cache-Control: no-store";
+        return CACHE_NO_STORE;
     if (!rules->ignores_control && control->is_private)
-        return "Cache-Control: private";
+        return CACHE_PRIVATE;
     if (!rules->ignores_control && control->no_cache)
-        return "Cache-Control: no-cache";
-    return caching_varies_by_all(h) ? "Vary: *" : NULL;
+        return CACHE_NO_CACHE;
+    return caching_varies_by_all(h) ? CACHE_VARY : CACHE_NO_REASON;
 }
 
 void caching_judge(const struct caching_rules *rules, const struct response *response, time_t now,
@@ -169,16 +170,16 @@ void caching_judge(const struct caching_rules *rules, const struct response *res
     struct caching_control control;
     caching_read_control(&response->headers, &control);
     *out = (struct caching_verdict){.reason = caching_obstacle(rules, response, &control)};
-    if (out->reason != NULL)
+    if (out->reason != CACHE_NO_REASON)
         return;
     bool ruled = rules->ttl >= 0 && caching_has_ttl(response->status);
     double lifetime = ruled ? rules->ttl : caching_lifetime(response, &control, now);
     out->age = ruled ? 0 : caching_age(&response->headers);
     out->fresh = lifetime - out->age;
     if (lifetime < 0)
-        out->reason = "neither the script nor a header says for how long";
+        out->reason = CACHE_NO_LIFETIME;
     else if (out->fresh <= 0)
-        out->reason = "its lifetime is over";
+        out->reason = CACHE_OUTDATED;
     if (rules->stale >= 0)
         out->stale = rules->stale;
     else if (!control.must_revalidate)

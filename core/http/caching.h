@@ -29,11 +29,11 @@ struct caching_rules {
 };
 
 struct caching_verdict {
-    const char *reason; /* why the response is not kept; NULL: it is */
-    double age;         /* seconds that it had when it came */
-    double fresh;       /* seconds from then on */
-    double stale;       /* seconds after these, while it may be sent if there is no newer one */
-    double at_once;     /* of these, in which it is sent while a newer one is made */
+    enum cache_reason reason; /* why the response is not kept; CACHE_NO_REASON: it is */
+    double age;               /* seconds that it had when it came */
+    double fresh;             /* seconds from then on */
+    double stale;   /* seconds after these, while it may be sent if there is no newer one */
+    double at_once; /* of these, in which it is sent while a newer one is made */
 };
 
 /* Reads all Cache-Control lines of the list. */

@@ -7,6 +7,33 @@
 const char *const cache_use_words[CACHE_USES] = {
     [CACHE_HIT] = "hit", [CACHE_MISS] = "miss", [CACHE_STALE] = "stale", [CACHE_BYPASS] = "bypass"};
 
+const char *const cache_reason_words[CACHE_REASONS] = {
+    [CACHE_SAYS_BYPASS] = "decision",
+    [CACHE_METHOD] = "method",
+    [CACHE_BODY] = "body",
+    [CACHE_ON_ERROR] = "on_error",
+    [CACHE_ROLE] = "role",
+    [CACHE_AUTHORIZATION] = "Authorization",
+    [CACHE_USER] = "REMOTE_USER",
+    [CACHE_COOKIE] = "Cookie",
+    [CACHE_LONG_KEY] = "key too long",
+    [CACHE_HEAD] = "HEAD",
+    [CACHE_STATUS] = "status",
+    [CACHE_SET_COOKIE] = "Set-Cookie",
+    [CACHE_NO_STORE] = "Cache-Control: no-store",
+    [CACHE_PRIVATE] = "Cache-Control: private",
+    [CACHE_NO_CACHE] = "Cache-Control: no-cache",
+    [CACHE_VARY] = "Vary: *",
+    [CACHE_NO_LIFETIME] = "no lifetime",
+    [CACHE_OUTDATED] = "lifetime over",
+    [CACHE_TOO_LARGE] = "too large",
+    [CACHE_OTHER_TAG] = "another ETag",
+    [CACHE_BROKEN_OFF] = "broken off",
+    [CACHE_NO_ROOM] = "no room",
+    [CACHE_NOT_WRITTEN] = "not written",
+    [CACHE_PURGED] = "purged meanwhile",
+};
+
 void request_init(struct request *r, void *memory, size_t size)
 {
     memset(r, 0, sizeof *r);

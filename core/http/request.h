@@ -249,6 +249,41 @@ enum cache_use { CACHE_UNUSED, CACHE_HIT, CACHE_MISS, CACHE_STALE, CACHE_BYPASS,
 /* Its words in X-Cache, in the access log and in metrics; NULL: CACHE_UNUSED. */
 extern const char *const cache_use_words[CACHE_USES];
 
+/* Why the cache is passed by for a request, or does not keep its response. */
+enum cache_reason {
+    CACHE_NO_REASON,
+    /* of the request */
+    CACHE_SAYS_BYPASS, /* the decision */
+    CACHE_METHOD,
+    CACHE_BODY,
+    CACHE_ON_ERROR, /* the decision is not that of on_request */
+    CACHE_ROLE,
+    CACHE_AUTHORIZATION,
+    CACHE_USER, /* a web server or an authorizer has named one */
+    CACHE_COOKIE,
+    CACHE_LONG_KEY,
+    CACHE_HEAD, /* nothing is kept of a response without its body */
+    /* of the response's head */
+    CACHE_STATUS,
+    CACHE_SET_COOKIE,
+    CACHE_NO_STORE,
+    CACHE_PRIVATE,
+    CACHE_NO_CACHE,
+    CACHE_VARY,
+    CACHE_NO_LIFETIME, /* neither the script nor a header says for how long */
+    CACHE_OUTDATED,
+    CACHE_TOO_LARGE,
+    CACHE_OTHER_TAG, /* a 304 is not about the kept response */
+    /* of its body, and of the store */
+    CACHE_BROKEN_OFF,
+    CACHE_NO_ROOM,
+    CACHE_NOT_WRITTEN,
+    CACHE_PURGED, /* while it was made */
+    CACHE_REASONS
+};
+/* Its words in the access log and in `moongate trace`; NULL: CACHE_NO_REASON. */
+extern const char *const cache_reason_words[CACHE_REASONS];
+
 /* The notes of a request that `moongate trace` wants to see; exchange/account makes them. */
 struct request_trace {
     void (*note)(struct request_trace *trace, struct str text);
@@ -320,6 +355,7 @@ struct request {
     struct request_rules rules;
     struct response response;
     uint8_t cached;           /* enum cache_use */
+    uint8_t cache_reason;     /* enum cache_reason */
     struct file_source *file; /* keeps the file whose texts the response uses; NULL: none */
 
     /* For the log. */

@@ -123,11 +123,12 @@ static int log_all(lua_State *L)
 /* Pushes what the cache has done; nil where the decision has none. */
 static void log_push_cache(lua_State *L, const void *at)
 {
-    const char *word = cache_use_words[*(const uint8_t *)at];
-    if (word != NULL)
-        lua_pushstring(L, word);
-    else
-        lua_pushnil(L);
+    lua_pushstring(L, cache_use_words[*(const uint8_t *)at]); /* NULL is nil */
+}
+
+static void log_push_cache_reason(lua_State *L, const void *at)
+{
+    lua_pushstring(L, cache_reason_words[*(const uint8_t *)at]);
 }
 
 #define FIELD(name, member)    PROPERTY(name, struct request, member)
@@ -155,6 +156,7 @@ const struct property property_log[] = {
     OPTIONAL("server", server),
     OPTIONAL("tenant", decision.tenant),
     {"cache", .push = log_push_cache, .at = offsetof(struct request, cached)},
+    {"cache_reason", .push = log_push_cache_reason, .at = offsetof(struct request, cache_reason)},
     {"app_status", .push = log_push_app_status},
     {"protocol_status", .push = log_push_protocol_status},
     {"attempts", .push = log_push_attempts},

@@ -568,29 +568,28 @@ static bool cachestore_complete(struct cache_write *w, uint64_t of)
            pwrite(w->fd, &known, sizeof known, offsetof(struct head, id)) == (ssize_t)sizeof known;
 }
 
-const char *cachestore_end(struct cache_write *w, struct cache_facts *facts)
+enum cache_reason cachestore_end(struct cache_write *w, struct cache_facts *facts)
 {
     struct cache_victims victims;
     char name[16];
     facts->size = w->head_size + w->body_size;
     if (facts->size > w->most)
-        return "it is too large";
+        return CACHE_TOO_LARGE;
     w->slot = cache_reserve(store.index, facts->size, &w->id, &victims);
     cachestore_remove_victims(&victims);
     if (w->slot == CACHE_NONE)
-        return "there is no room";
+        return CACHE_NO_ROOM;
     cachefiles_name_slot(name, w->slot);
     if (!cachestore_complete(w, facts->of) ||
         renameat(store.folder, w->name, store.folder, name) != 0) {
-        int err = errno;
-        w->failed = true;
+        w->error = errno;
         cache_free(store.index, w->slot);
-        return strerror(err);
+        return CACHE_NOT_WRITTEN;
     }
     w->name[0] = '\0';
     bool stays = cache_publish(store.index, w->slot, facts, w->purges, &victims);
     cachestore_remove_victims(&victims);
-    return stays ? NULL : "it was purged while it was made";
+    return stays ? CACHE_NO_REASON : CACHE_PURGED;
 }
 
 void cachestore_drop(struct cache_write *w)

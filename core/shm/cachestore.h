@@ -63,7 +63,7 @@ struct cache_write {
     uint64_t head_size, body_size;
     uint64_t purges; /* when it was asked for */
     uint64_t most;   /* bytes that the file may have */
-    bool failed;     /* the disk could not take it */
+    int error;       /* errno: the disk could not take it; 0: it could */
     int fd;          /* -1: all of it is in the buffer */
     uint32_t slot;   /* where it is, after cachestore_end */
     uint64_t id;
@@ -102,8 +102,9 @@ void cachestore_begin(struct cache_write *w, const struct cache_record *record, 
                       uint64_t most);
 /* Appends to the body. False: it is too large, or the disk is full: the caller drops it. */
 bool cachestore_add(struct cache_write *w, struct str bytes);
-/* Puts the whole response into its place. facts->size is set here. NULL, or why it is not kept. */
-const char *cachestore_end(struct cache_write *w, struct cache_facts *facts);
+/* Puts the whole response into its place. facts->size is set here. CACHE_NO_REASON, or why it is
+ * not kept. */
+enum cache_reason cachestore_end(struct cache_write *w, struct cache_facts *facts);
 /* Gives up what was begun; also after cachestore_end. */
 void cachestore_drop(struct cache_write *w);
 

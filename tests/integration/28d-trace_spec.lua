@@ -22,6 +22,10 @@ local HOOK = [[
       params = { QUERY_STRING = "header=Variable-WHO:%%20ann" } } }
     end
   end
+  if req.path:find("^/cached") then
+    do return { backend = "app", docroot = "/srv/app", script = "/x.php",
+      cache = { ttl = req.path == "/cached/ttl" and "1h" or nil } } end
+  end
   if req.path:find("^/rule/") then return router(req) end
 ]]
 
@@ -35,6 +39,7 @@ describe("moongate trace", function()
 
   setup(function()
     folder = process.tempdir("trace")
+    assert(os.execute("chmod 1777 " .. process.quote(folder)) == 0) -- the workers' user keeps there
     web = "unix:" .. folder .. "/web.sock"
     local address = "127.0.0.1:" .. net.free_port()
     process.write_file(folder .. "/a.txt", "hello")
@@ -42,8 +47,8 @@ describe("moongate trace", function()
       control = true, before = ROUTER, on_request = HOOK:format(folder),
       responder = { count = 2 }, backend = "balance = function(_, servers) return servers[1] end",
       settings = ("listen = { %q, { address = %q, protocol = 'fastcgi' } }, workers = 2, "
-        .. "log = { access = false }, watch = false, "
-        .. "limits = { header = '96k' }"):format(address, web),
+        .. "log = { access = false }, watch = false, cache = { path = %q, size = '1M' }, "
+        .. "limits = { header = '96k' }"):format(address, web, folder),
       server = { own = true, address = address },
     })
   end)
@@ -173,6 +178,29 @@ describe("moongate trace", function()
     end, "--host", "web.test")
     assert.equal("/from/web.php", request.uri)
     assert.equal("192.0.2.7", values(request.asked[1].params).REMOTE_ADDR)
+  end)
+
+  it("says what the cache has done, and why it has kept nothing", function()
+    local kept = "/cached/ttl?body=x"
+    for _, case in ipairs({
+      { kept, nil, "miss", nil, "kept for 3600 s" },
+      { kept, nil, "hit", nil, "a fresh response of the key http://" },
+      { kept, { headers = { Cookie = "a=b" } }, "bypass", "Cookie", "passed by: Cookie" },
+      { kept .. "2", { method = "HEAD" }, "miss", "HEAD", "the cache has no response" },
+      { "/cached/ttl?header=Set-Cookie:%20a=b", nil, "miss", "Set-Cookie", "kept: Set-Cookie" },
+      { "/cached?body=x", nil, "miss", "no lifetime", "not kept: no lifetime" },
+      { "/cached/ttl?big=20&size=3000000", nil, "miss", "too large", "not kept: too large" },
+    }) do
+      local request = trace(function()
+        r:get("", { path = case[1], method = case[2] and case[2].method,
+          headers = case[2] and case[2].headers })
+      end, "--path", "/cached*")
+      assert.same({ case[3], case[4] }, { request.cache, request.cache_reason }, case[1])
+      assert.truthy(steps(request):find(case[5], 1, true), steps(request))
+    end
+    local command, out = begin("--path", "/cached")
+    r:get("", { path = "/cached?header=Cache-Control:%20private" })
+    assert.matches("\ncache: miss, not kept: Cache%-Control: private\n", (finish(command, out)))
   end)
 
   it("hides secrets, unless they are asked for", function()

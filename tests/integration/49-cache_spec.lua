@@ -191,18 +191,24 @@ end)
 
 describe("what is not kept", function()
   it("is one client's own, broken off, or an error", function()
-    local r = start("{ ttl = '1h' }")
-    for _, commands in ipairs({
-      "header=Set-Cookie:%20a=b", "header=Cache-Control:%20private",
-      "header=Cache-Control:%20no-store", "header=Cache-Control:%20no-cache",
-      "header=Vary:%20*", "status=500", "status=206", "status=403", "big=20&size=3000000",
-      "fail=close-mid-body&size=100", "fail=close-mid-body&size=3000000",
-      "size=100&length=200",
+    local r = start("{ ttl = '1h' }", { settings = [[log = { format = '"$cache_reason" $uri' }]] })
+    for commands, reason in pairs({
+      ["header=Set-Cookie:%20a=b"] = "Set-Cookie",
+      ["header=Cache-Control:%20private"] = "Cache-Control: private",
+      ["header=Cache-Control:%20no-store"] = "Cache-Control: no-store",
+      ["header=Cache-Control:%20no-cache"] = "Cache-Control: no-cache",
+      ["header=Vary:%20*"] = "Vary: *", ["status=500"] = "status", ["status=206"] = "status",
+      ["status=403"] = "status", ["big=20&size=3000000"] = "too large",
+      ["fail=close-mid-body&size=100"] = "broken off",
+      ["fail=close-mid-body&size=3000000"] = "broken off",
+      ["size=100&length=200"] = "broken off",
     }) do
       for _ = 1, 2 do
         local ok, res = pcall(r.get, r, commands) -- one that breaks off is an error
         assert.equal("miss", ok and res.headers["x-cache"] or "miss", commands)
       end
+      local line = ('"%s" /x.php?%s'):format(reason, commands)
+      r.server:wait_access((line:gsub("%p", "%%%0")))
       assert.is_true(asked(r, (commands:gsub("%p", "%%%0"))) >= 2, commands)
     end
   end)

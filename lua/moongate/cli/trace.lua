@@ -108,6 +108,10 @@ function M.text(r)
   if r.decision then
     out[#out + 1] = "decision: " .. shown(r.decision)
   end
+  if r.cache then
+    out[#out + 1] = ("cache: %s%s"):format(shown(r.cache), r.cache_reason
+      and (r.cache == "bypass" and ": " or ", not kept: ") .. shown(r.cache_reason) or "")
+  end
   add_section(out, "steps", r.steps, add_steps)
   add_section(out, "attempts", r.attempts, add_attempts)
   for _, asked in ipairs(r.asked or {}) do

@@ -10,7 +10,8 @@ local MOST_BYTES, MOST_FIELDS = 4096, 60
 -- core/http/access.c has the same list.
 local FIELDS = {
   app_status = true, attempts = true, backend = true, bytes = true, bytes_in = true,
-  bytes_out = true, cache = true, client = true, connect = true, duration = true, error = true,
+  bytes_out = true, cache = true, cache_reason = true, client = true, connect = true,
+  duration = true, error = true,
   first_byte = true, generation = true, host = true, id = true, listener = true, method = true,
   port = true, queue = true, referer = true, request = true, request_length = true, scheme = true,
   server = true, span_id = true, status = true, tenant = true, time = true, time_iso8601 = true,

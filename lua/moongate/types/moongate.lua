@@ -218,6 +218,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field server? string the last one's address
 ---@field tenant? string
 ---@field cache? "hit"|"miss"|"stale"|"bypass" what the cache has done; nil where the decision has none
+---@field cache_reason? string why the cache was passed by, or has not kept the answer
 ---@field app_status? number of END_REQUEST
 ---@field protocol_status? number of END_REQUEST
 ---@field attempts moongate.Attempt[]

@@ -38,10 +38,11 @@ static struct caching_verdict judge(const struct caching_rules *rules, struct re
 #define KEPT(rules, seconds, ...)                                                                  \
     do {                                                                                           \
         struct caching_verdict v = judge(rules, response_of(__VA_ARGS__, END));                    \
-        check(v.reason == NULL);                                                                   \
+        check(v.reason == CACHE_NO_REASON);                                                        \
         check_int((int)v.fresh, seconds);                                                          \
     } while (0)
-#define NOT_KEPT(rules, ...) check(judge(rules, response_of(__VA_ARGS__, END)).reason != NULL)
+#define NOT_KEPT(rules, ...)                                                                       \
+    check(judge(rules, response_of(__VA_ARGS__, END)).reason != CACHE_NO_REASON)
 
 static void test_headers(void)
 {

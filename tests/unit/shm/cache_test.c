@@ -21,7 +21,8 @@ static char path[PATH_MAX];
 static struct cache *cache;
 
 /* Puts a response whose body is `size` times the letter. */
-static const char *put(const char *key, char letter, size_t size, const char *tag, double fresh)
+static enum cache_reason put(const char *key, char letter, size_t size, const char *tag,
+                             double fresh)
 {
     struct headers headers = {0};
     static char memory[4096], body[MOST];
@@ -41,8 +42,8 @@ static const char *put(const char *key, char letter, size_t size, const char *ta
         facts.tags[0] = cache_tag(cache, str_of(tag));
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
     memset(body, letter, size);
-    const char *bad =
-        cachestore_add(&w, (struct str){body, size}) ? cachestore_end(&w, &facts) : "too large";
+    enum cache_reason bad =
+        cachestore_add(&w, (struct str){body, size}) ? cachestore_end(&w, &facts) : CACHE_TOO_LARGE;
     cachestore_drop(&w);
     return bad;
 }
@@ -106,9 +107,9 @@ static void test_find(void)
 {
     test("what was put is found, small and large");
     check(get("a", 1) == NULL);
-    check(put("a", 'a', 100, NULL, PATIENT) == NULL);
-    check(put("b", 'b', 500000, NULL, PATIENT) == NULL);
-    check(put("empty", 'e', 0, NULL, PATIENT) == NULL);
+    check(put("a", 'a', 100, NULL, PATIENT) == CACHE_NO_REASON);
+    check(put("b", 'b', 500000, NULL, PATIENT) == CACHE_NO_REASON);
+    check(put("empty", 'e', 0, NULL, PATIENT) == CACHE_NO_REASON);
     check(has("a", 'a', 100));
     check(has("b", 'b', 500000));
     check(has("empty", 'e', 0));
@@ -116,17 +117,17 @@ static void test_find(void)
     check_int(files_in("fill"), 0);
     test("a newer one takes its place, an older one that is in use stays whole");
     struct cache_entry *former = get("a", 1);
-    check(put("a", 'A', 60, NULL, PATIENT) == NULL);
+    check(put("a", 'A', 60, NULL, PATIENT) == CACHE_NO_REASON);
     check(has("a", 'A', 60));
     check(former != NULL && former->file.size == 100 && former->file.source.content[99] == 'a');
     if (former != NULL)
         file_source_drop(&former->file.source);
     test("what is too old is not found");
-    check(put("old", 'o', 10, NULL, 5) == NULL);
+    check(put("old", 'o', 10, NULL, 5) == CACHE_NO_REASON);
     check(has("old", 'o', 10));
     check(get("old", 6) == NULL);
     test("what is too large is not kept");
-    check(put("large", 'l', MOST, NULL, PATIENT) != NULL);
+    check(put("large", 'l', MOST, NULL, PATIENT) != CACHE_NO_REASON);
     check(get("large", 1) == NULL);
     check_int(files_in("fill"), 0);
 }
@@ -136,21 +137,21 @@ static void test_broken(void)
     char name[PATH_MAX + 80];
     struct cache_found found;
     test("a file that was cut short, or is another one, is not used");
-    check(put("cut", 'c', 100000, NULL, PATIENT) == NULL);
+    check(put("cut", 'c', 100000, NULL, PATIENT) == CACHE_NO_REASON);
     check(cache_find(cache, cache_hash(cache, STR("cut")), 1, &found));
     snprintf(name, sizeof name, "%s/moongate-cache-%016llx/%08x", path,
              (unsigned long long)cache_instance(cache), found.slot);
     check(truncate(name, 99999) == 0);
     check(get("cut", 1) == NULL);
     check(!cache_find(cache, cache_hash(cache, STR("cut")), 1, &found));
-    check(put("gone", 'g', 100, NULL, PATIENT) == NULL);
+    check(put("gone", 'g', 100, NULL, PATIENT) == CACHE_NO_REASON);
     check(cache_find(cache, cache_hash(cache, STR("gone")), 1, &found));
     snprintf(name, sizeof name, "%s/moongate-cache-%016llx/%08x", path,
              (unsigned long long)cache_instance(cache), found.slot);
     check(unlink(name) == 0);
     check(get("gone", 1) == NULL);
     test("a key with another one's hash gets nothing of it");
-    check(put("mine", 'm', 10, NULL, PATIENT) == NULL);
+    check(put("mine", 'm', 10, NULL, PATIENT) == CACHE_NO_REASON);
     check(cache_find(cache, cache_hash(cache, STR("mine")), 1, &found));
     check(cachestore_get(&found, STR("yours")) == NULL);
     check(has("mine", 'm', 10));
@@ -198,12 +199,12 @@ static void test_purges(void)
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
     purge(CACHE_PURGE_KEY, STR("other"), 0);
     purge(CACHE_PURGE_PREFIX, STR("la"), 0);
-    check(cachestore_end(&w, &facts) != NULL);
+    check(cachestore_end(&w, &facts) != CACHE_NO_REASON);
     cachestore_drop(&w);
     check(get("late", 1) == NULL);
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
     purge(CACHE_PURGE_KEY, STR("other"), 0);
-    check(cachestore_end(&w, &facts) == NULL);
+    check(cachestore_end(&w, &facts) == CACHE_NO_REASON);
     cachestore_drop(&w);
     struct cache_entry *e = get("late", 1);
     check(e != NULL);
@@ -222,7 +223,7 @@ static void test_room(void)
     cache_set_limit(cache, 100 * 4096);
     for (int i = 0; i < 80; i++) {
         snprintf(key, sizeof key, "page%d", i);
-        check(put(key, 'p', 1000, NULL, PATIENT) == NULL);
+        check(put(key, 'p', 1000, NULL, PATIENT) == CACHE_NO_REASON);
     }
     for (int i = 0; i < 10; i++) {
         snprintf(key, sizeof key, "page%d", i);
@@ -230,7 +231,7 @@ static void test_room(void)
     }
     for (int i = 0; i < 100; i++) {
         snprintf(key, sizeof key, "scan%d", i);
-        check(put(key, 's', 1000, NULL, PATIENT) == NULL);
+        check(put(key, 's', 1000, NULL, PATIENT) == CACHE_NO_REASON);
     }
     for (int i = 0; i < 10; i++) {
         snprintf(key, sizeof key, "page%d", i);
@@ -254,7 +255,7 @@ static void test_room(void)
 }
 
 /* Finds the response, and puts a coded body of it. */
-static const char *put_coded(const char *key, enum coding coding, size_t size)
+static enum cache_reason put_coded(const char *key, enum coding coding, size_t size)
 {
     static char body[MOST];
     const char text[] = {'\0', (char)coding};
@@ -262,7 +263,7 @@ static const char *put_coded(const char *key, enum coding coding, size_t size)
     struct cache_found found;
     struct cache_write w;
     if (!cache_find(cache, cache_hash(cache, str_of(key)), 1, &found))
-        return "no response";
+        return CACHE_PURGED;
     struct cache_facts facts = {.hash = cache_coded_hash(cache, found.id, coding),
                                 .stale_until = PATIENT,
                                 .coded = true,
@@ -270,8 +271,8 @@ static const char *put_coded(const char *key, enum coding coding, size_t size)
                                 .of = found.id};
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
     memset(body, 'z', size);
-    const char *bad =
-        cachestore_add(&w, (struct str){body, size}) ? cachestore_end(&w, &facts) : "too large";
+    enum cache_reason bad =
+        cachestore_add(&w, (struct str){body, size}) ? cachestore_end(&w, &facts) : CACHE_TOO_LARGE;
     cachestore_drop(&w);
     return bad;
 }
@@ -303,10 +304,10 @@ static void test_coded(void)
     struct cache_found found;
     test("a coded body is found by its response");
     purge(CACHE_PURGE_ALL, STR(""), 0);
-    check(put("page", 'p', 1000, "news", PATIENT) == NULL);
+    check(put("page", 'p', 1000, "news", PATIENT) == CACHE_NO_REASON);
     uint64_t id = id_of("page");
-    check(put_coded("page", CODING_GZIP, 300) == NULL);
-    check(put_coded("page", CODING_BR, 100000) == NULL);
+    check(put_coded("page", CODING_GZIP, 300) == CACHE_NO_REASON);
+    check(put_coded("page", CODING_BR, 100000) == CACHE_NO_REASON);
     check(has_coded(id, CODING_GZIP, 300) && has_coded(id, CODING_BR, 100000));
     check(!has_coded(id, CODING_ZSTD, 300));
     cache_count(cache, &counts);
@@ -314,22 +315,22 @@ static void test_coded(void)
     check_int((int64_t)counts.coded, 2);
     check_int(files_in("."), 4);
     test("a newer response takes all coded bodies of the former one with it");
-    check(put("page", 'q', 1000, "news", PATIENT) == NULL);
+    check(put("page", 'q', 1000, "news", PATIENT) == CACHE_NO_REASON);
     check(!has_coded(id, CODING_GZIP, 300) && !has_coded(id, CODING_BR, 100000));
     check(!has_coded(id_of("page"), CODING_GZIP, 300));
     cache_count(cache, &counts);
     check_int((int64_t)counts.coded, 0);
     check_int(files_in("."), 2);
     test("so does a purge, which counts responses");
-    check(put_coded("page", CODING_GZIP, 300) == NULL);
+    check(put_coded("page", CODING_GZIP, 300) == CACHE_NO_REASON);
     uint64_t purged = counts.purged;
     check_int(purge(CACHE_PURGE_TAG, STR("news"), 0), 1);
     cache_count(cache, &counts);
     check_int((int64_t)(counts.purged - purged), 1);
     check_int(files_in("."), 1);
     test("so does a response whose file is broken");
-    check(put("page", 'p', 1000, NULL, PATIENT) == NULL);
-    check(put_coded("page", CODING_GZIP, 300) == NULL);
+    check(put("page", 'p', 1000, NULL, PATIENT) == CACHE_NO_REASON);
+    check(put_coded("page", CODING_GZIP, 300) == CACHE_NO_REASON);
     check(cache_find(cache, cache_hash(cache, STR("page")), 1, &found));
     cachestore_discard(&found);
     check_int(files_in("."), 1);
@@ -338,7 +339,7 @@ static void test_coded(void)
     const struct cache_record record = {.key = STR("x"), .vary = STR("")};
     struct cache_facts facts = {.hash = 5, .coded = true, .of_slot = found.slot, .of = found.id};
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
-    check(cachestore_end(&w, &facts) != NULL);
+    check(cachestore_end(&w, &facts) != CACHE_NO_REASON);
     cachestore_drop(&w);
     check_int(files_in("."), 1);
     test("where there is no room bodies go with their response, and before it");
@@ -346,8 +347,8 @@ static void test_coded(void)
     for (int i = 0; i < 200; i++) {
         char key[16];
         snprintf(key, sizeof key, "both%d", i);
-        check(put(key, 'b', 1000, NULL, PATIENT) == NULL);
-        check(put_coded(key, CODING_GZIP, 300) == NULL);
+        check(put(key, 'b', 1000, NULL, PATIENT) == CACHE_NO_REASON);
+        check(put_coded(key, CODING_GZIP, 300) == CACHE_NO_REASON);
     }
     cache_count(cache, &counts);
     check_int((int64_t)(counts.entries + counts.coded), 100);
@@ -376,7 +377,7 @@ static void test_heads(void)
     arena_init(&arena, memory, sizeof memory);
     headers_add(&arena, &headers, STR("ETag"), STR("\"v2\""));
     test("a newer head takes the place of that of its response");
-    check(put("page", 'p', 1000, NULL, PATIENT) == NULL);
+    check(put("page", 'p', 1000, NULL, PATIENT) == CACHE_NO_REASON);
     struct cache_entry *former = get("page", 1);
     for (int i = 0; i < 2; i++) {
         check(cache_find(cache, cache_hash(cache, STR("page")), 1, &found));
@@ -389,7 +390,7 @@ static void test_heads(void)
                                     .of_slot = found.slot,
                                     .of = found.id};
         cachestore_begin(&w, &record, cache_purges(cache), MOST);
-        check(cachestore_end(&w, &facts) == NULL);
+        check(cachestore_end(&w, &facts) == CACHE_NO_REASON);
         cachestore_drop(&w);
         struct cache_entry *e = get("page", 1);
         check(e != NULL && e->headers.count == 1 && str_eq(e->file.tag, STR("\"v2\"")));
@@ -408,7 +409,7 @@ static void test_heads(void)
     cachestore_close();
     check(cachestore_open(cache, 0, str_of(path)) == NULL);
     check(get("page", 1) == NULL);
-    check(put("page", 'q', 10, NULL, PATIENT) == NULL);
+    check(put("page", 'q', 10, NULL, PATIENT) == CACHE_NO_REASON);
     check(has("page", 'q', 10));
     purge(CACHE_PURGE_ALL, STR(""), 0);
     check_int(files_in("."), 1);
