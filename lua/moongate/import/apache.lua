@@ -677,11 +677,11 @@ function M.model(paths, opened)
   if #hosts == 0 then
     hosts[1] = main
   end
-  responses.take_compression(model, main.ctx, main.server.where)
+  model:take_compression(responses.compressed(main.ctx), main.server.where)
   for _, self in ipairs(hosts) do
     read_htaccess(self, opened, syntax.shared())
     if #hosts == 1 then
-      responses.take_compression(model, self.ctx, self.server.where)
+      model:take_compression(responses.compressed(self.ctx), self.server.where)
     end
     if not self.ctx.php and (self.wants_php or #htaccess > 0 and #nodes == 0) then
       local name = model:backend("unix:/run/php/php-fpm.sock")

@@ -1,7 +1,6 @@
 -- moongate.import.apache_responses owns what Apache compresses of responses: mod_deflate and
 -- mod_brotli, as `compress`. Called by apache_settings (READERS) and apache.
 
-local Model = require("moongate.import.model")
 local writer = require("moongate.import.writer")
 
 local M = {}
@@ -148,8 +147,10 @@ function M.is_about_filters(args, from)
   return #args >= from
 end
 
---- A value of `compress` for what holds in a section; false: nothing is compressed there.
-local function effective(ctx)
+--- What is compressed in a section: a value of `compress`, false for nothing.
+---@param ctx table of apache_settings
+---@return table|false
+function M.compressed(ctx)
   local list = ctx.compress
   if not list or not (list.gzip or list.br) then
     return false
@@ -167,23 +168,12 @@ local function effective(ctx)
   }
 end
 
---- Takes a server's compression for the route's.
----@param model table
----@param ctx table of apache_settings
----@param where string
-function M.take_compression(model, ctx, where)
-  model.compress = effective(ctx) or nil
-  if model.compress then
-    model:trap(where, Model.COMPRESSED)
-  end
-end
-
 --- The `compress` of a decision, where it differs from the route's.
 ---@param model table
 ---@param ctx table of apache_settings
 ---@return table|boolean|nil
 function M.compression(model, ctx)
-  local value = effective(ctx)
+  local value = M.compressed(ctx)
   if writer.value(value) == writer.value(model.compress or false) then
     return nil
   end

@@ -9,8 +9,8 @@ local M = {}
 local Model = {}
 Model.__index = Model
 
---- What is worth a look where responses were compressed.
-M.COMPRESSED = "`compress` has the codings and types that were compressed before; with "
+-- What is worth a look where responses were compressed.
+local COMPRESSED = "`compress` has the codings and types that were compressed before; with "
   .. "`compress = true` zstd and brotli are used, too, for all texts"
 
 --- The names in a text, as a set.
@@ -74,6 +74,16 @@ function Model:trap(where, text)
   if not self.trapped[text] and #self.traps < 200 then
     self.trapped[text] = true
     self.traps[#self.traps + 1] = { where = where, text = text }
+  end
+end
+
+--- Takes what a server compresses for the route's.
+---@param value table|false of `compress`
+---@param where string
+function Model:take_compression(value, where)
+  self.compress = value or nil
+  if value then
+    self:trap(where, COMPRESSED)
   end
 end
 

@@ -181,7 +181,7 @@ function statements.set(_, lines, indent, directive, scope)
   if not made or not scope.variables[name] then
     return false
   end
-  add(lines, indent, "var_%s = %s", name, made)
+  add(lines, indent, "%s = %s", values.variable(name), made)
   return true
 end
 
@@ -456,19 +456,6 @@ local function read_listen(self, directive)
   self.model.translated = self.model.translated + 1
 end
 
-local function set_variables(directives, found)
-  for _, directive in ipairs(directives) do
-    if directive.name == "set" then
-      local name = (directive.args[1] or ""):match("^%$([%a_][%w_]*)$")
-      if name then
-        found[name] = true
-      end
-    end
-    set_variables(directive.block or {}, found)
-  end
-  return found
-end
-
 local function scan(directives, self)
   for _, directive in ipairs(directives) do
     if directive.name == "rewrite" then
@@ -484,6 +471,42 @@ local function scan(directives, self)
       end
     end
     scan(directive.block or {}, self)
+  end
+end
+
+-- nginx runs the `set` of a server once more when try_files goes on to another path, so that what a
+-- location has set is lost.
+local function look_for_lost(self, block, of_server)
+  local own, goes_on = {}, false
+  for _, directive in ipairs(block) do
+    local last = directive.args[#directive.args] or ""
+    goes_on = goes_on or directive.name == "try_files" and not last:find("^[@=]")
+    if directive.name == "set" or directive.name == "if" then
+      values.set_names({ directive }, own)
+    elseif directive.name == "location" then
+      look_for_lost(self, directive.block or {}, of_server)
+    end
+  end
+  for name, where in pairs(goes_on and own or {}) do
+    if of_server[name] then
+      self.model:trap(where, ("set $%s: nginx sets it for the server again (%s) when try_files "
+        .. "goes on to another path; here it keeps this value"):format(name, of_server[name]))
+    end
+  end
+end
+
+-- The variables that the server itself sets, in locations that they are set in again.
+local function look_for_all_lost(self, block)
+  local of_server = {}
+  for _, directive in ipairs(block) do
+    if directive.name ~= "location" then
+      values.set_names({ directive }, of_server)
+    end
+  end
+  for _, directive in ipairs(block) do
+    if directive.name == "location" then
+      look_for_lost(self, directive.block or {}, of_server)
+    end
   end
 end
 
@@ -528,7 +551,7 @@ local function read_server(model, http, directive, alone)
   local ctx = settings.child(http)
   self.ctx = ctx
   scan(directive.block or {}, self)
-  self.variables = set_variables(directive.block or {}, {})
+  self.variables = values.set_names(directive.block or {}, {})
   local locations, has_listen = {}, false
   settings.read(self, ctx, directive.block or {}, server.notes, function(child)
     if child.name == "location" then
@@ -541,7 +564,7 @@ local function read_server(model, http, directive, alone)
     return child.name == "server_name" or statements[child.name] ~= nil or child.name == "break"
   end)
   if alone and not model.compress and #model.servers == 0 then
-    responses.take_compression(model, ctx, directive.where)
+    model:take_compression(responses.compressed(ctx), directive.where)
   end
   if not has_listen then
     read_listen(self, { name = "listen", args = { "80" }, where = directive.where })
@@ -551,6 +574,7 @@ local function read_server(model, http, directive, alone)
       read_location(self, child, ctx, locations)
     end
   end
+  look_for_all_lost(self, directive.block or {})
   self.scope.constants.document_root = ctx.root
   self.backend = handlers.backend_of(self, locations)
   for _, location in ipairs(locations) do
@@ -590,10 +614,8 @@ local function read_server(model, http, directive, alone)
       end
     end
   end
-  -- Variables of `set` are those of a request: one function has them.
   for i = #(self.sorted or {}), 1, -1 do
-    table.insert(server.fields, 1, ('local var_%s = ""'):format(self.sorted[i]))
-    table.insert(body, 1, ('var_%s = ""'):format(self.sorted[i]))
+    table.insert(body, 1, ('%s = ""'):format(values.variable(self.sorted[i])))
   end
   model.servers[#model.servers + 1] = server
 end
@@ -668,7 +690,7 @@ local function read_http(model, http, directives)
     servers[#servers + 1] = directive.name == "server" and directive or nil
   end
   if directives[1] then
-    responses.take_compression(model, http, directives[1].where)
+    model:take_compression(responses.compressed(http), directives[1].where)
   end
   for _, directive in ipairs(servers) do
     read_server(model, http, directive, #servers == 1)
@@ -683,9 +705,13 @@ function M.model(paths, opened)
   local model = Model.new("nginx")
   model.upstreams, model.listening = {}, {}
   local http = settings.root(opened)
-  local loose = {}
+  local loose, all = {}, {}
   for _, path in ipairs(paths) do
-    for _, directive in ipairs(syntax.read(path, opened)) do
+    all[#all + 1] = { name = "", args = {}, block = syntax.read(path, opened) }
+  end
+  model.set = values.set_names(all, {})
+  for _, file in ipairs(all) do
+    for _, directive in ipairs(file.block) do
       if directive.name == "http" then
         read_http(model, http, directive.block or {})
       elseif settings.is_main(directive.name) then

@@ -2,7 +2,6 @@
 -- zstd, files that are compressed already, and fastcgi_cache, as `compress`, `precompressed` and
 -- `cache`. Called by nginx_settings (READERS), nginx and nginx_handlers.
 
-local Model = require("moongate.import.model")
 local values = require("moongate.import.nginx_values")
 local writer = require("moongate.import.writer")
 
@@ -85,7 +84,9 @@ local function add_types(list, types)
 end
 
 --- What is compressed in a block: a value of `compress`, false for nothing.
-local function effective(ctx)
+---@param ctx table of nginx_settings
+---@return table|false
+function M.compressed(ctx)
   local encodings, levels = {}, {}
   local types = { "text/html", ["text/html"] = true } -- which nginx adds to any list
   for _, coding in ipairs(CODINGS) do
@@ -105,26 +106,15 @@ local function effective(ctx)
   }
 end
 
---- Takes a block's compression for the route's.
----@param model table
----@param ctx table of nginx_settings
----@param where string
-function M.take_compression(model, ctx, where)
-  model.compress = effective(ctx) or nil
-  if model.compress then
-    model:trap(where, Model.COMPRESSED)
-  end
-end
-
 --- The `compress` of what is sent in a block, where it differs from what else would hold.
 ---@param model table
 ---@param ctx table of nginx_settings
 ---@param around table|nil the block whose value holds otherwise; nil: the route's
 ---@return table|boolean|nil
 function M.compression(model, ctx, around)
-  local value, other = effective(ctx), model.compress or false
+  local value, other = M.compressed(ctx), model.compress or false
   if around then
-    other = effective(around)
+    other = M.compressed(around)
   end
   if writer.value(value) == writer.value(other) then
     return nil

@@ -302,6 +302,18 @@ S.underscores_in_headers = function(_, _, directive)
   return directive.args[1] == "off"
 end
 
+--- A directive that is needless, unless it reads a variable of `set`: then its author wanted more
+--- than what there is by itself.
+local function idle(self, directive, notes)
+  local name = values.reads(directive, self.model.set)
+  if name then
+    self.model:note(notes, directive, ("$%s is of `set`: in on_log and log.format it is %s"):format(
+      name, values.variable(name)))
+  else
+    self.model:idle(directive)
+  end
+end
+
 --- Reads the settings among directives into `ctx`; what is none goes to `other`, and is noted where
 --- that
 --- returns nothing.
@@ -313,7 +325,7 @@ function M.read(self, ctx, directives, notes, other)
     elseif known then
       self.model:note(notes, directive, Model.reason(WHY, directive.name))
     elseif IDLE[directive.name] then
-      self.model:idle(directive)
+      idle(self, directive, notes)
     elseif not other(directive) then
       self.model:note(notes, directive, Model.reason(WHY, directive.name))
     end

@@ -26,6 +26,14 @@ local function header_name(name)
   return (name:gsub("_", "-"):gsub("%f[%a]%a", string.upper))
 end
 
+--- Where a variable of `set` stands: in what belongs to the request, since a hook may wait (for a
+--- password's check) while others run.
+---@param name string
+---@return string
+function M.variable(name)
+  return "req.ctx.var_" .. name
+end
+
 -- One variable; nil where it is not known.
 local function variable(name, scope)
   local number = tonumber(name)
@@ -38,7 +46,7 @@ local function variable(name, scope)
   elseif scope.constants[name] then
     return pattern.quote(scope.constants[name])
   elseif scope.variables and scope.variables[name] then
-    return "var_" .. name
+    return M.variable(name)
   elseif scope.named and scope.named[name] then
     return ('(%s[%q] or "")'):format(scope.captures, name)
   elseif VARIABLES[name] then
@@ -80,6 +88,38 @@ function M.parts(text)
     at = to + 1
   end
   return parts
+end
+
+--- The variables that `set` makes in these blocks, each with the place where it does so first.
+---@param directives table[]
+---@param found table<string, string> is added to
+---@return table<string, string> found
+function M.set_names(directives, found)
+  for _, directive in ipairs(directives) do
+    if directive.name == "set" then
+      local name = (directive.args[1] or ""):match("^%$([%a_][%w_]*)$")
+      if name then
+        found[name] = found[name] or directive.where
+      end
+    end
+    M.set_names(directive.block or {}, found)
+  end
+  return found
+end
+
+--- The first of these variables that a directive reads.
+---@param directive table
+---@param variables table<string, string> of set_names
+---@return string|nil name
+function M.reads(directive, variables)
+  for _, arg in ipairs(directive.args) do
+    for _, part in ipairs(M.parts(arg)) do
+      if part.name and variables[part.name] then
+        return part.name
+      end
+    end
+  end
+  return nil
 end
 
 --- A text with variables as an expression of Lua.

@@ -144,6 +144,42 @@ describe("moongate.import nginx", function()
       .. "fastcgi_cache pages;\n" .. lines .. "} }")
   end
 
+  it("keeps the variables of `set` with the request, and says what differs", function()
+    local route, summary = run("nginx", [[
+log_format kinds '$remote_addr $kind';
+access_log /var/log/nginx/all.log kinds;
+server {
+  root /srv/www; index index.php;
+  set $kind none;
+  access_log /var/log/nginx/shop.log kinds if=$loud;
+  location /a/ {
+    set $kind a;
+    try_files $uri /index.php;
+  }
+  location /b/ { set $kind b; set $loud 1; try_files $uri @app; }
+  location @app { fastcgi_pass unix:/run/php.sock; fastcgi_param KIND $kind; }
+  location ~ \.php$ { fastcgi_pass unix:/run/php.sock; fastcgi_param KIND $kind$loud; }
+}
+]])
+    check(route)
+    assert.matches('req.ctx.var_kind = ""\n  req.ctx.var_loud = ""\n'
+      .. '  req.ctx.var_kind = "none"\n', route, 1, true)
+    assert.matches("KIND = req.ctx.var_kind .. req.ctx.var_loud }", route, 1, true)
+    assert.is_nil(route:find("%f[%w_.]var_"))
+    assert.matches("LOOK /etc/site.conf:8: set $kind: nginx sets it for the server again "
+      .. "(/etc/site.conf:5) when try_files goes on", route, 1, true)
+    assert.is_nil(route:find("LOOK [^\n]*:11:"))
+    for line, why in pairs({
+      ["1: log_format kinds $remote_addr $kind"] = "$kind is of `set`: in on_log and log.format "
+        .. "it is req.ctx.var_kind",
+      ["6: access_log /var/log/nginx/shop.log kinds if=$loud"] = "$loud is of `set`",
+    }) do
+      assert.matches("NOT TRANSLATED /etc/site.conf:" .. line .. "   (" .. why, route, 1, true)
+      assert.matches(line, summary, 1, true)
+    end
+    assert.matches("Needless here: access_log", route, 1, true)
+  end)
+
   it("makes `cache` of fastcgi_cache", function()
     local route, summary = cached("fastcgi_cache_valid 200 301 302 10m;\n"
       .. "fastcgi_cache_key $scheme$request_method$host$request_uri$http_x_device;\n"
@@ -157,8 +193,9 @@ describe("moongate.import nginx", function()
     assert.same({ "/var/cache/pages", 2 ^ 30 }, { settings.cache.path, settings.cache.size })
     local flat = route:gsub("%s+", " ")
     assert.matches('cache = { bypass = (req.cookies["session"] or "") ~= "" and '
-      .. '(req.cookies["session"] or "") ~= "0" or var_skip ~= "" and var_skip ~= "0", '
-      .. 'ignore = { "Cache-Control" }, lock = false, stale = 7200, ttl = 600, '
+      .. '(req.cookies["session"] or "") ~= "0" or req.ctx.var_skip ~= "" and '
+      .. 'req.ctx.var_skip ~= "0", ignore = { "Cache-Control" }, lock = false, '
+      .. 'stale = 7200, ttl = 600, '
       .. 'vary = { "X-Device" }', flat, 1, true)
     assert.is_nil(route:find("NOT TRANSLATED", 1, true), summary)
   end)
