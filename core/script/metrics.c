@@ -61,10 +61,25 @@ struct names {
     const struct metrics_name *tenant[METRICS_TENANTS];
 };
 
+static struct metrics *metrics_check_metrics(lua_State *L)
+{
+    struct metrics *m = metrics_all();
+    if (m == NULL)
+        luaL_error(L, "there is no memory for what is counted");
+    return m;
+}
+
 static void metrics_set_number(lua_State *L, const char *key, double number)
 {
     lua_pushnumber(L, number);
     lua_setfield(L, -2, key);
+}
+
+/* Sets list[i] of the list on the top. */
+static void metrics_put_number(lua_State *L, unsigned i, double number)
+{
+    lua_pushnumber(L, number);
+    lua_rawseti(L, -2, (int)i);
 }
 
 /* The sum over all places of the counter that lies `at` bytes into each sheet. */
@@ -77,7 +92,12 @@ static uint64_t metrics_sum_of(const struct metrics *m, size_t at)
                                    __ATOMIC_RELAXED);
     return sum;
 }
-#define SUM(m, member) metrics_sum_of(m, offsetof(struct metrics_sheet, member))
+
+/* Sets the sum of a counter in the table on the top. */
+static void metrics_set_sum(lua_State *L, const char *key, const struct metrics *m, size_t at)
+{
+    metrics_set_number(L, key, (double)metrics_sum_of(m, at));
+}
 
 /* Pushes { name = sum } of `count` counters that lie `at` bytes into each sheet; those without a
  * name are left out. */
@@ -87,17 +107,15 @@ static void metrics_push_counts(lua_State *L, const struct metrics *m, size_t at
     lua_createtable(L, 0, (int)count);
     for (unsigned i = 0; i < count; i++)
         if (names[i] != NULL)
-            metrics_set_number(L, names[i], (double)metrics_sum_of(m, at + i * sizeof(uint64_t)));
+            metrics_set_sum(L, names[i], m, at + i * sizeof(uint64_t));
 }
 
 /* Pushes { counts..., sum }. */
 static void metrics_push_histogram(lua_State *L, const struct metrics_histogram *h)
 {
     lua_createtable(L, METRICS_BUCKETS + 1, 1);
-    for (unsigned i = 0; i <= METRICS_BUCKETS; i++) {
-        lua_pushnumber(L, (double)h->bucket[i]);
-        lua_rawseti(L, -2, (int)i + 1);
-    }
+    for (unsigned i = 0; i <= METRICS_BUCKETS; i++)
+        metrics_put_number(L, i + 1, (double)h->bucket[i]);
     metrics_set_number(L, "sum", h->sum);
 }
 
@@ -140,15 +158,9 @@ static void metrics_push_backends(lua_State *L, const struct metrics *m, const s
         lua_newtable(L);
         metrics_push_backend_name(L, names, i);
         lua_setfield(L, -2, "name");
-        metrics_set_number(
-            L, "bytes_in",
-            (double)metrics_sum_of(m, at + offsetof(struct metrics_backend, bytes_in)));
-        metrics_set_number(
-            L, "bytes_out",
-            (double)metrics_sum_of(m, at + offsetof(struct metrics_backend, bytes_out)));
-        metrics_set_number(
-            L, "retries",
-            (double)metrics_sum_of(m, at + offsetof(struct metrics_backend, retries)));
+        metrics_set_sum(L, "bytes_in", m, at + offsetof(struct metrics_backend, bytes_in));
+        metrics_set_sum(L, "bytes_out", m, at + offsetof(struct metrics_backend, bytes_out));
+        metrics_set_sum(L, "retries", m, at + offsetof(struct metrics_backend, retries));
         metrics_push_counts(L, m, at + offsetof(struct metrics_backend, messages), metrics_levels,
                             METRICS_LEVELS);
         lua_setfield(L, -2, "messages");
@@ -181,10 +193,8 @@ static bool metrics_push_methods(lua_State *L, const struct metrics *m, unsigned
             lua_newtable(L);
         any = true;
         lua_createtable(L, METRICS_CLASSES, 1);
-        for (unsigned class = 0; class < METRICS_CLASSES; class ++) {
-            lua_pushnumber(L, (double)count[class]);
-            lua_rawseti(L, -2, (int)class);
-        }
+        for (unsigned class = 0; class < METRICS_CLASSES; class ++)
+            metrics_put_number(L, class, (double)count[class]);
         lua_setfield(L, -2, method_names[method]);
     }
     return any;
@@ -238,12 +248,9 @@ static void metrics_push_runs(lua_State *L, const struct metrics *m)
     for (unsigned i = 0; i < SCRIPT_KIND_COUNT; i++) {
         size_t at = offsetof(struct metrics_sheet, run) + i * sizeof(struct metrics_run);
         lua_createtable(L, 0, 4);
-        metrics_set_number(L, "count",
-                           (double)metrics_sum_of(m, at + offsetof(struct metrics_run, count)));
-        metrics_set_number(L, "errors",
-                           (double)metrics_sum_of(m, at + offsetof(struct metrics_run, errors)));
-        metrics_set_number(L, "timeouts",
-                           (double)metrics_sum_of(m, at + offsetof(struct metrics_run, timeouts)));
+        metrics_set_sum(L, "count", m, at + offsetof(struct metrics_run, count));
+        metrics_set_sum(L, "errors", m, at + offsetof(struct metrics_run, errors));
+        metrics_set_sum(L, "timeouts", m, at + offsetof(struct metrics_run, timeouts));
         metrics_set_number(
             L, "seconds",
             (double)metrics_sum_of(m, at + offsetof(struct metrics_run, nanoseconds)) / 1e9);
@@ -281,14 +288,9 @@ static void metrics_push_coded(lua_State *L, const struct metrics *m)
         struct str name = coding_name((enum coding)i);
         script_push_str(L, name);
         lua_createtable(L, 0, 3);
-        metrics_set_number(L, "answers",
-                           (double)metrics_sum_of(m, at + offsetof(struct metrics_coded, answers)));
-        metrics_set_number(
-            L, "bytes_in",
-            (double)metrics_sum_of(m, at + offsetof(struct metrics_coded, bytes_in)));
-        metrics_set_number(
-            L, "bytes_out",
-            (double)metrics_sum_of(m, at + offsetof(struct metrics_coded, bytes_out)));
+        metrics_set_sum(L, "answers", m, at + offsetof(struct metrics_coded, answers));
+        metrics_set_sum(L, "bytes_in", m, at + offsetof(struct metrics_coded, bytes_in));
+        metrics_set_sum(L, "bytes_out", m, at + offsetof(struct metrics_coded, bytes_out));
         lua_rawset(L, -3);
     }
     lua_setfield(L, -2, "coded");
@@ -325,18 +327,14 @@ static const struct {
 /* core.counters(), see the head. */
 static int metrics_core_counters(lua_State *L)
 {
-    const struct metrics *m = metrics_all();
+    const struct metrics *m = metrics_check_metrics(L);
     static struct names names; /* large */
-    if (m == NULL)
-        return luaL_error(L, "there is no memory for what is counted");
     names = (struct names){.backend = {NULL}};
     metrics_find_names(m, &names);
     lua_newtable(L);
     lua_createtable(L, METRICS_BUCKETS, 0);
-    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
-        lua_pushnumber(L, metrics_bounds[i]);
-        lua_rawseti(L, -2, (int)i + 1);
-    }
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++)
+        metrics_put_number(L, i + 1, metrics_bounds[i]);
     lua_setfield(L, -2, "bounds");
     metrics_push_series(L, m, &names);
     lua_setfield(L, -2, "series");
@@ -346,9 +344,9 @@ static int metrics_core_counters(lua_State *L)
     lua_setfield(L, -2, "runs");
     metrics_push_turns(L, m);
     lua_setfield(L, -2, "turns");
-    metrics_set_number(L, "accepted", (double)SUM(m, accepted));
-    metrics_set_number(L, "refreshed", (double)SUM(m, refreshed));
-    metrics_set_number(L, "shared_full", (double)SUM(m, shared_full));
+    metrics_set_sum(L, "accepted", m, offsetof(struct metrics_sheet, accepted));
+    metrics_set_sum(L, "refreshed", m, offsetof(struct metrics_sheet, refreshed));
+    metrics_set_sum(L, "shared_full", m, offsetof(struct metrics_sheet, shared_full));
     metrics_push_coded(L, m);
     metrics_push_tls(L, m);
     lua_setfield(L, -2, "tls");
@@ -414,10 +412,8 @@ static void metrics_add_scripts(lua_State *L, const struct scripts_table *t,
  * place that knows it; the counts of all others */
 static int metrics_core_scripts(lua_State *L)
 {
-    const struct metrics *m = metrics_all();
+    const struct metrics *m = metrics_check_metrics(L);
     struct scripts_counts others = {0};
-    if (m == NULL)
-        return luaL_error(L, "there is no memory for what is counted");
     lua_newtable(L);
     for (unsigned i = 0; i < m->places; i++)
         if (m->used_places[i])
@@ -427,14 +423,6 @@ static int metrics_core_scripts(lua_State *L)
 }
 
 /* --- metrics of scripts --- */
-
-static struct metrics *metrics_check_metrics(lua_State *L)
-{
-    struct metrics *m = metrics_all();
-    if (m == NULL)
-        luaL_error(L, "there is no memory for what is counted");
-    return m;
-}
 
 static unsigned metrics_check_below(lua_State *L, int idx, unsigned bound)
 {
