@@ -1,12 +1,20 @@
 /* spool - see spool.h. */
 #include "base/spool.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define BODY_NAME    "moongate-body-"
+#define BODY_RANDOM  6      /* letters and digits of mkostemp behind it */
+#define ENTRIES_MOST 100000 /* of a folder that are looked at */
+#define FOLDERS      64     /* folders that a process remembers to have looked at */
+#define TRIES        5
 
 const char *const SPOOL_TOO_LARGE = "larger than the spool may be";
 
@@ -70,15 +78,91 @@ int spool_unlinked(const char *dir)
     return fd;
 }
 
+/* --- files with a name --- */
+
+static bool spool_is_body(const char *name)
+{
+    const char *rest = name + sizeof BODY_NAME - 1;
+    return strncmp(name, BODY_NAME, sizeof BODY_NAME - 1) == 0 && strlen(rest) == BODY_RANDOM &&
+           strspn(rest, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") ==
+               BODY_RANDOM;
+}
+
+/* Removes the file if it is one of this user's that no process holds (spool_hold). Links are not
+ * followed, and a FIFO of somebody else's keeps nobody waiting. */
+static void spool_remove_left(int dir, const char *name)
+{
+    struct stat st;
+    int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+        flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlinkat(dir, name, 0);
+    close(fd);
+}
+
+/* True where this process has not looked at the folder yet, or not lately. */
+static bool spool_is_new(const char *folder)
+{
+    static uint64_t seen[FOLDERS];
+    static unsigned next;
+    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+    for (const char *c = folder; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    for (unsigned i = 0; i < FOLDERS; i++)
+        if (seen[i] == hash)
+            return false;
+    seen[next++ % FOLDERS] = hash;
+    return true;
+}
+
+/* Removes what killed processes have left in the folder, of this instance and of others. */
+static void spool_sweep(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *e;
+    for (unsigned n = 0; dir != NULL && n < ENTRIES_MOST && (e = readdir(dir)) != NULL; n++)
+        if (spool_is_body(e->d_name))
+            spool_remove_left(dirfd(dir), e->d_name);
+    if (dir != NULL)
+        closedir(dir);
+}
+
+/* Holds a new file by a lock that ends with this process; a shared one, so that the application may
+ * have one as well. False: another process has taken it for a left one meanwhile. */
+static bool spool_hold(int fd)
+{
+    struct stat st;
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0)
+        return errno != EWOULDBLOCK; /* a file system without locks: nobody removes it */
+    return fstat(fd, &st) != 0 || st.st_nlink > 0;
+}
+
+/* Makes a file that this process holds, and writes its name to `path`. */
+static int spool_make_held(const char *folder, char *path, size_t size)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        if (snprintf(path, size, "%s/" BODY_NAME "XXXXXX", folder) >= (int)size) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        int fd = mkostemp(path, O_CLOEXEC);
+        if (fd < 0 || spool_hold(fd))
+            return fd;
+        close(fd);
+    }
+    errno = EAGAIN;
+    return -1;
+}
+
 /* The reader is another program, maybe of another user: mkostemp's mode is for this one alone. */
 static int spool_open_named(struct spool *s)
 {
     char path[4096];
-    if (snprintf(path, sizeof path, "%s/moongate-body-XXXXXX", s->dir) >= (int)sizeof path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    int fd = mkostemp(path, O_CLOEXEC);
+    if (spool_is_new(s->dir))
+        spool_sweep(s->dir);
+    int fd = spool_make_held(s->dir, path, sizeof path);
     if (fd < 0)
         return -1;
     s->path = strdup(path);

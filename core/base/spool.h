@@ -35,7 +35,9 @@ void spool_init(struct spool *s, size_t memory, uint64_t limit, const char *dir)
 void spool_fini(struct spool *s);
 
 /* A spool whose bytes are all in a file with a name, of mode 0640: its group is that of the
- * process, or of `dir` where that is setgid. */
+ * process, or of `dir` where that is setgid. The process has a shared flock(2) of it. A process
+ * that makes its first file in a folder removes those of its user there that nobody holds: they are
+ * of processes that were killed. */
 void spool_init_named(struct spool *s, uint64_t limit, const char *dir);
 /* Moves what has been written to such a file. Returns NULL, or why not, as spool_write. */
 const char *spool_name(struct spool *s, uint64_t limit, const char *dir);

@@ -164,6 +164,48 @@ describe("a body as a file", function()
     end, "the file to be removed")
   end)
 
+  it("of a worker that was killed is removed by the next one", function()
+    local folder = process.tempdir("left")
+    process.chmod(folder, "777")
+    local function start()
+      local r = rig.start({ dies = true, violations = true, on_request = ([[do
+        return { backend = "app", docroot = "/a", request_file = %q }
+      end]]):format(folder) })
+      finally(function() r:stop() end)
+      return r
+    end
+    local function upload(r)
+      local before = files_in(folder)
+      local client = http.open(r.address)
+      client.conn:send("POST /x.php?dump HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+      return client, poll.wait(function()
+        for name in files_in(folder):gmatch("[^\n]+") do
+          if not before:find(name, 1, true) then
+            return name
+          end
+        end
+      end, "the file")
+    end
+    local r, other = start(), start()
+    local broken, left = upload(r)
+    local client, held = upload(other) -- of another instance
+    process.write_file(folder .. "/moongate-body-keep", "a file of somebody's")
+    process.signal(r.server:workers()[1], "KILL")
+    poll.wait(function()
+      local ok, res = pcall(r.get, r, "body=x")
+      return ok and res.status == 200
+    end, "another worker")
+    broken:close()
+    assert.equal("3", rig.params(r:get("dump", { method = "POST", body = "abc" })).CONTENT_LENGTH)
+    local there = files_in(folder)
+    assert.is_nil(there:find(left, 1, true), there)
+    assert.is_truthy(there:find(held, 1, true), there)
+    assert.is_truthy(there:find("moongate-body-keep", 1, true), there)
+    client.conn:send("defghij")
+    assert.equal(200, client:receive("POST").status)
+    client:close()
+  end)
+
   it("is a 503 where it can't be made, and the log says where", function()
     local mark = gate:mark()
     local res = http.request(gate.address, { method = "POST", path = "/up.php?bad", body = "a" })

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -404,6 +405,71 @@ static void test_full_disk(void)
     spool_fini(&s);
 }
 
+/* Makes an empty file in the folder `at`; a descriptor of it. */
+static int touch(int at, const char *name)
+{
+    return openat(at, name, O_RDWR | O_CREAT | O_EXCL, 0600);
+}
+
+static bool is_there(int at, const char *name)
+{
+    struct stat st;
+    return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void test_left(void)
+{
+    static const char *const stay[] = {"moongate-body-held00",
+                                       "moongate-body-abc12",
+                                       "moongate-body-abc12%",
+                                       "moongate-body-abc1234",
+                                       "moongate-body-link00",
+                                       "moongate-body-folder",
+                                       "target"};
+    char folder[300];
+    struct spool s, other;
+    snprintf(folder, sizeof folder, "%s/left", dir);
+    check(mkdir(folder, 0700) == 0);
+    int at = open(folder, O_RDONLY | O_DIRECTORY);
+    close(touch(at, "moongate-body-abc123"));
+    close(touch(at, "moongate-body-ZZZZZZ"));
+    int held = touch(at, stay[0]);
+    for (size_t i = 1; i < 4; i++)
+        close(touch(at, stay[i]));
+    close(touch(at, "target"));
+    check(flock(held, LOCK_SH) == 0);
+    check(symlinkat("target", at, "moongate-body-link00") == 0);
+    check(mkdirat(at, "moongate-body-folder", 0700) == 0);
+
+    test("the first file in a folder ends those of this user that nobody holds");
+    spool_init_named(&s, 100000, folder);
+    spool_init_named(&other, 100000, folder);
+    check(write_some(&s, 10) == NULL);
+    check(!is_there(at, "moongate-body-abc123") && !is_there(at, "moongate-body-ZZZZZZ"));
+    for (size_t i = 0; i < sizeof stay / sizeof *stay; i++)
+        check(is_there(at, stay[i]));
+
+    test("a file that is in use is held by its process");
+    int fd = open(s.path, O_RDONLY);
+    check(flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK);
+    check(flock(fd, LOCK_SH | LOCK_NB) == 0); /* an application may have a lock, too */
+    close(fd);
+
+    test("later ones in the folder look no more");
+    close(touch(at, "moongate-body-abc123"));
+    check(write_some(&other, 10) == NULL);
+    check(is_there(at, "moongate-body-abc123"));
+
+    spool_fini(&s);
+    spool_fini(&other);
+    close(held);
+    unlinkat(at, "moongate-body-abc123", 0);
+    for (size_t i = 0; i < sizeof stay / sizeof *stay; i++)
+        unlinkat(at, stay[i], i == 5 ? AT_REMOVEDIR : 0);
+    close(at);
+    check(rmdir(folder) == 0);
+}
+
 int main(void)
 {
     const char *folder = getenv("TMPDIR");
@@ -416,6 +482,7 @@ int main(void)
     test_input();
     test_border();
     test_named();
+    test_left();
     test_limit();
     test_file();
     test_bad_dirs();
