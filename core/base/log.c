@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -658,11 +659,29 @@ void log_keep_in(struct log_lines *lines)
     log_keep_sink(&accesses, &lines->access, lines->access_bytes);
 }
 
-void log_write_behind(void)
+/* In a child of a process with a thread: it writes its own lines itself. What waits is the
+ * parent's, also where it is in shared memory. */
+static void log_in_child(void)
 {
     struct sink *all[] = {&errors, &accesses, &streams[0].sink, &streams[1].sink};
-    if (!writer_start())
+    struct log_marks *own[] = {&own_lines.error, &own_lines.access, &streams[0].marks,
+                               &streams[1].marks};
+    errors.bytes = own_lines.error_bytes;
+    accesses.bytes = own_lines.access_bytes;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        *own[i] = (struct log_marks){.form = all[i]->marks->form};
+        all[i]->marks = own[i];
+        all[i]->behind = all[i]->late = false;
+    }
+}
+
+void log_write_behind(void)
+{
+    static bool handled; /* children inherit the handler */
+    struct sink *all[] = {&errors, &accesses, &streams[0].sink, &streams[1].sink};
+    if (!writer_start() || (!handled && pthread_atfork(NULL, NULL, log_in_child) != 0))
         return;
+    handled = true;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         log_choose_writer(all[i]);
 }

@@ -7,7 +7,7 @@
  *
  * No write waits for a reader. Lines that a pipe, a terminal or a socket does not take at once are
  * kept, up to a bound; further lines are dropped and counted, and the count is logged once there is
- * room again. A worker does not wait for a slow disk either: a thread writes to files
+ * room again. A worker and the master do not wait for a slow disk either: a thread writes to files
  * (base/writer). A line of the error log, and what is printed, is in its file when the call
  * returns, unless the disk takes longer than a moment; until the disk has caught up, no further
  * line is waited for. Access lines are not waited for at all.
@@ -162,7 +162,7 @@ struct log_lines {
 void log_keep_in(struct log_lines *lines);
 /* From now on a thread of this process writes to logs, and to standard output and error, where
  * these are files. Without a thread they are written as before. Called once, when the process has
- * its final user. */
+ * its final user; a child of fork(2) has no thread, and calls it for itself. */
 void log_write_behind(void);
 /* Flushes the logs, and waits for the thread, but no longer than some seconds: lines that the disk
  * has not taken then stay in the buffer. Before the end of the process. */

@@ -110,11 +110,44 @@ static void *writer_run(void *ctx)
     return ctx;
 }
 
+/* --- forks --- */
+
+static void writer_before_fork(void)
+{
+    pthread_mutex_lock(&writer.lock);
+}
+
+static void writer_in_parent(void)
+{
+    pthread_mutex_unlock(&writer.lock);
+}
+
+/* A child has no thread, and its parent's files are written by the parent. */
+static void writer_in_child(void)
+{
+    for (struct writer_file *f = writer.files; f != NULL; f = f->next) {
+        if (f->busy >= 0 && f->busy != f->fd)
+            close(f->busy);
+        if (f->fd >= 0)
+            close(f->fd);
+        if (f->later >= 0)
+            close(f->later);
+        f->fd = f->busy = f->later = -1;
+    }
+    writer.files = NULL;
+    writer.runs = false;
+    pthread_mutex_init(&writer.lock, NULL);
+}
+
 bool writer_start(void)
 {
+    static bool handled; /* children inherit the handlers */
     pthread_condattr_t attributes;
     sigset_t all, before;
     pthread_t thread;
+    if (!handled && pthread_atfork(writer_before_fork, writer_in_parent, writer_in_child) != 0)
+        return false;
+    handled = true;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&writer.more, &attributes);

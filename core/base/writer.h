@@ -32,7 +32,7 @@ struct writer_file {
 };
 
 /* Starts the thread; all signals are blocked in it. False: there is none, and no file may be added.
- */
+ * A child of fork(2) has no thread and no files, until it starts one itself. */
 bool writer_start(void);
 bool writer_runs(void);
 

@@ -678,6 +678,7 @@ int master_run(const struct master_options *options, const char **problem)
     master_raise_limits();
     signals_init(&m.signals);
     if (master_start(&m, problem)) {
+        log_write_behind(); /* a log's disk that hangs must not keep workers from being replaced */
         while (!m.stopping || workers_any(&m.workers))
             master_wait(&m, master_do_due(&m));
     } else {

@@ -272,6 +272,29 @@ describe("the error log on a slow disk", function()
     check_all("line", 1)
   end)
 
+  it("keeps the master from no duty: workers are replaced, and a reload works", function()
+    begin()
+    local pid = s:workers()[1]
+    process.write_file(hold, "")
+    process.signal(pid, "KILL")
+    poll.wait(function()
+      local ok, res = pcall(http.get, s.address, "/line-1?Log")
+      return s:workers()[1] ~= pid and ok and res.status == 200
+    end, "another worker")
+    process.write_file(s.route_path, ROUTE:format(log):gsub("body = req.path", "body = 'new'"))
+    process.signal(s.process.pid, "HUP")
+    poll.wait(function()
+      return http.get(s.address, "/").body == "new"
+    end, "the new script")
+    assert.is_nil(process.read_file(log):find("SIGKILL", 1, true)) -- the disk still hangs
+    os.remove(hold)
+    poll.wait(function()
+      return process.read_file(log)
+        :find("signal 9.*another one takes its place.*generation 2 serves")
+    end, "the master's lines, in their order")
+    assert.same({ 1 }, numbers("line"))
+  end)
+
   it("is one of standard output, too: what scripts print waits for no disk", function()
     begin("stderr", true)
     get("/line-1?Print")

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char bytes[200000];
@@ -176,6 +177,41 @@ static void test_turns(void)
     close(fd);
 }
 
+/* What the child finds: no thread, no file, no descriptor of them; a thread of its own works. */
+static int in_child(int fd, int its)
+{
+    if (writer_runs() || fcntl(its, F_GETFD) >= 0)
+        return 1;
+    writer_make_room(&file); /* the lock is free */
+    used = written = 0;
+    if (!writer_start() || !writer_set(&file, fd))
+        return 2;
+    append("child\n", 6);
+    return writer_wait(&file, 60) && lseek(fd, 0, SEEK_END) == 6 ? 0 : 3;
+}
+
+static void test_fork(void)
+{
+    int pipes[2], status = -1, fd = memfd_create("log", MFD_CLOEXEC);
+    test("a child has no thread, however busy its parent's is, and may start one");
+    writer_make_room(&file);
+    check(pipe(pipes) == 0);
+    fill(pipes);
+    check(writer_set(&file, pipes[1]));
+    append("parent\n", 7);
+    writer_wake();
+    check(!writer_drain(0.05));
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(in_child(fd, file.fd));
+    check(waitpid(pid, &status, 0) == pid && status == 0);
+    drain(pipes[0]);
+    check(writer_drain(60) && writer_take_back(&file, 1) == 0); /* the parent's goes on */
+    close(pipes[0]);
+    close(pipes[1]);
+    close(fd);
+}
+
 int main(void)
 {
     check(!writer_runs());
@@ -186,5 +222,6 @@ int main(void)
     test_back();
     test_turns();
     test_errors();
+    test_fork();
     return test_report();
 }
