@@ -16,6 +16,7 @@ static struct {
     pthread_cond_t more, progress;    /* bytes have come; bytes have been written */
     struct writer_file *files, *last; /* last: was written to last */
     bool runs;
+    bool begun; /* the thread itself says so */
 } writer = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static uint32_t writer_load(const uint32_t *at)
@@ -101,6 +102,8 @@ static void *writer_run(void *ctx)
 {
     struct writer_file *f;
     pthread_mutex_lock(&writer.lock);
+    writer.begun = true;
+    pthread_cond_broadcast(&writer.progress);
     for (;;) {
         if ((f = writer_next()) != NULL)
             writer_write(f);
@@ -135,7 +138,7 @@ static void writer_in_child(void)
         f->fd = f->busy = f->later = -1;
     }
     writer.files = NULL;
-    writer.runs = false;
+    writer.runs = writer.begun = false;
     pthread_mutex_init(&writer.lock, NULL);
 }
 
@@ -157,9 +160,16 @@ bool writer_start(void)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     writer.runs = pthread_create(&thread, NULL, writer_run, NULL) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (writer.runs)
-        pthread_detach(thread);
-    return writer.runs;
+    if (!writer.runs)
+        return false;
+    pthread_detach(thread);
+    /* A thread that begins allocates memory, and not every allocator (AddressSanitizer's) lets a
+     * process fork meanwhile. Later on this one never does. */
+    pthread_mutex_lock(&writer.lock);
+    while (!writer.begun)
+        pthread_cond_wait(&writer.progress, &writer.lock);
+    pthread_mutex_unlock(&writer.lock);
+    return true;
 }
 
 bool writer_runs(void)
