@@ -21,7 +21,7 @@ CODER_FLAGS   = $(if $(MINIMAL),,-DMG_BROTLI -DMG_ZSTD)
 CODER_LIBS    = $(if $(MINIMAL),,$(shell pkg-config --libs libbrotlienc libzstd 2>/dev/null || echo -lbrotlienc -lzstd))
 # TLS of listeners; without it tls/none takes the place of the files that use OpenSSL.
 TLS           = $(if $(MINIMAL),,1)
-TLS_FILES     = certificate connection error localhost server store
+TLS_FILES     = certificate connection error facts given localhost server store
 TLS_FLAGS     = $(if $(TLS),-DMG_TLS)
 TLS_LIBS      = $(if $(TLS),$(shell pkg-config --libs libssl libcrypto 2>/dev/null || echo -lssl -lcrypto))
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)

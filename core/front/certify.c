@@ -2,16 +2,13 @@
 #include "front/certify.h"
 
 #include "tls/asked.h"
+#include "tls/given.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define ADDRESSES 1024 /* entries of the table of addresses; two may share one */
-#define MISSES_MOST                                                                                \
-    30                   /* names without a certificate that an address may ask for in MISSES_TIME \
-                          */
-#define MISSES_TIME 60.0 /* seconds */
+#define ADDRESSES   1024 /* entries of the table of addresses; two may share one */
+#define MISSES_TIME 60.0 /* seconds in which an address has its `misses` */
 
 /* What clients of one address have asked for. */
 struct certify_address {
@@ -32,6 +29,11 @@ static struct {
     uint64_t seed;
     struct certify_address addresses[ADDRESSES];
 } certify;
+
+static const struct certificate_settings *certify_settings(void)
+{
+    return &(*certify.clients->current)->settings->certificates;
+}
 
 /* --- addresses --- */
 
@@ -58,7 +60,7 @@ static bool certify_may_ask(void *ctx, const struct asked_wait *w)
 {
     const struct certify_address *a = certify_address(w);
     (void)ctx;
-    return a == NULL || a->misses < MISSES_MOST;
+    return a == NULL || a->misses < certify_settings()->misses;
 }
 
 static void certify_missed(void *ctx, const struct asked_wait *w)
@@ -71,55 +73,21 @@ static void certify_missed(void *ctx, const struct asked_wait *w)
 
 /* --- calls of the hook --- */
 
-/* The bytes of what the hook has returned: PEM as it is, or of the file that it names, which is
- * read with the rights of this worker. NULL, or the reason. */
-static const char *certify_read(const char *given, size_t given_size, char room[PEM_BYTES],
-                                struct str *out)
-{
-    static char why[512];
-    *out = (struct str){given, given_size};
-    if (given[0] != '/')
-        return NULL;
-    const char *bad = pem_read(given, room, &out->n);
-    out->p = room;
-    if (bad != NULL)
-        snprintf(why, sizeof why, "%.300s can't be used: %s", given, bad);
-    return bad != NULL ? why : NULL;
-}
-
-/* Makes the certificate of what the hook has returned. NULL, and *err. */
-static struct certificate *certify_make(const struct script_certificate *hook, const char **err)
-{
-    static char room[2][PEM_BYTES];
-    struct str cert, key = STR_NONE;
-    *err = certify_read(hook->cert, hook->cert_size, room[0], &cert);
-    if (*err == NULL)
-        *err = certify_read(hook->key, hook->key_size, room[1], &key);
-    struct certificate *c = NULL;
-    if (*err == NULL)
-        c = certificate_new(cert, key, hook->cert[0] == '/' ? hook->cert : "cert",
-                            hook->key[0] == '/' ? hook->key : "key", err);
-    if (c != NULL && (*err = tls_server_refusal(c)) != NULL) {
-        certificate_drop(c);
-        c = NULL;
-    }
-    if (key.p == room[1])
-        explicit_bzero(room[1], key.n);
-    return c;
-}
-
 static void certify_done(void *ctx, enum script_result result)
 {
     struct certify_call *call = ctx;
     struct certificate *c = NULL;
     const char *err = NULL;
     if (result == SCRIPT_DONE && call->hook.cert != NULL) {
-        c = certify_make(&call->hook, &err);
+        c = certificate_given((struct str){call->hook.cert, call->hook.cert_size},
+                              (struct str){call->hook.key, call->hook.key_size}, &err);
         if (c == NULL)
             script_certificate_unusable(call->generation->script, err);
     }
     if (result == SCRIPT_DONE && err == NULL)
-        asked_answer(call->name, c, c != NULL ? call->hook.seconds : ASKED_NONE_LIFE);
+        asked_answer(call->name, c,
+                     c != NULL ? call->hook.seconds
+                               : call->generation->settings->certificates.none_ttl);
     else
         asked_fail(call->name);
     script_certificate_fini(&call->hook);
@@ -146,6 +114,12 @@ static unsigned certify_generation(void *ctx)
 {
     (void)ctx;
     return (*certify.clients->current)->number;
+}
+
+static unsigned certify_most(void *ctx)
+{
+    (void)ctx;
+    return certify_settings()->cache;
 }
 
 static double certify_now(void *ctx)
@@ -186,6 +160,7 @@ void certify_use(struct clients *clients)
                                                .missed = certify_missed,
                                                .ready = certify_ready,
                                                .generation = certify_generation,
+                                               .most = certify_most,
                                                .clock = certify_now};
     certify.clients = clients;
     if (getrandom(&certify.seed, sizeof certify.seed, 0) != sizeof certify.seed)

@@ -170,6 +170,13 @@ struct compress_settings {
     unsigned coding_count;
 };
 
+/* What is kept of the answers of on_certificate (front/certify.h). */
+struct certificate_settings {
+    unsigned cache;  /* names with a certificate, in each worker */
+    double none_ttl; /* seconds for which a name without one is not asked for again */
+    unsigned misses; /* names without one that an address may have the hook asked for in a minute */
+};
+
 struct settings {
     struct arena arena; /* memory of all strings and lists of the settings */
     struct limits limits;
@@ -180,6 +187,7 @@ struct settings {
                       */
     struct tracing_settings tracing;
     struct compress_settings compress;
+    struct certificate_settings certificates;
     double stop_timeout, script_timeout;
     struct str cache_path; /* the folder of the response cache, */
     uint64_t cache_size;   /* and its most bytes; */

@@ -13,6 +13,7 @@
 #include "process/localhost.h"
 #include "process/master.h"
 #include "process/terminal.h"
+#include "script/certificate.h"
 #include "script/limit.h"
 #include "script/modules.h"
 #include "script/state.h"
@@ -229,6 +230,29 @@ static int commands_certificates(lua_State *L)
     return 2;
 }
 
+/* Adds a fact to the table on the stack's top; a second one of a key is a line more. */
+static void commands_add_fact(void *ctx, const char *key, const char *text)
+{
+    lua_State *L = ctx;
+    lua_getfield(L, -1, key);
+    if (lua_isnil(L, -1))
+        lua_pushstring(L, text);
+    else
+        lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), text);
+    lua_setfield(L, -3, key);
+    lua_pop(L, 1);
+}
+
+/* certificate_of(report, number, name) -> a table of facts (certcheck_name) */
+static int commands_certificate_of(lua_State *L)
+{
+    const char *report = luaL_checkstring(L, 1), *name = luaL_checkstring(L, 3);
+    unsigned number = (unsigned)luaL_checkint(L, 2);
+    lua_newtable(L);
+    certcheck_name(report, number, name, commands_add_fact, L);
+    return 1;
+}
+
 /* --- the command line --- */
 
 /* Pushes the module. */
@@ -236,6 +260,7 @@ static int command_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"become", commands_become},
+        {"certificate_of", commands_certificate_of},
         {"certificates", commands_certificates},
         {"keep_reader", commands_keep_reader},
         {"cpus", commands_cpus},
@@ -274,6 +299,7 @@ static int command_traceback(lua_State *L)
 int commands_main(int argc, char **argv)
 {
     script_supervise_alone(STDERR_FILENO, "");
+    script_certificate_look_by(facts_of_given);
     lua_State *L = script_state_new();
     int status = 1;
     lua_getglobal(L, "package");

@@ -97,3 +97,30 @@ void script_certificate_fini(struct script_certificate *call)
     free(call->cert);
     call->cert = call->key = NULL;
 }
+
+/* --- looks at a pair --- */
+
+static script_certificate_look *certificate_look;
+
+void script_certificate_look_by(script_certificate_look *look)
+{
+    certificate_look = look;
+}
+
+/* Sets the fact in the table on the stack's top. */
+static void certificate_set_fact(void *ctx, const char *key, const char *text)
+{
+    lua_State *L = ctx;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, key);
+}
+
+int script_certificate_facts(lua_State *L)
+{
+    struct str cert = script_check_str(L, 1), key = script_check_str(L, 2);
+    const char *name = luaL_checkstring(L, 3);
+    lua_newtable(L);
+    if (certificate_look != NULL)
+        certificate_look(cert, key, name, certificate_set_fact, L);
+    return 1;
+}

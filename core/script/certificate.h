@@ -7,6 +7,8 @@
 
 #include "script/call.h"
 
+struct lua_State;
+
 /* A call of the hook, whose memory is the caller's until it is over. */
 struct script_certificate {
     /* Called when a hook that has waited is over: as the result of script_certificate. */
@@ -30,5 +32,16 @@ enum script_result script_certificate(struct script *s, const char *name,
 void script_certificate_unusable(const struct script *s, const char *why);
 /* Frees what the hook has returned. */
 void script_certificate_fini(struct script_certificate *call);
+
+/* Tells facts about a pair that the hook has returned for a name (tls/facts.h, which is above this
+ * room). */
+typedef void script_certificate_look(struct str cert, struct str key, const char *name,
+                                     void (*tell)(void *ctx, const char *key, const char *text),
+                                     void *ctx);
+/* Sets who does that, once in a process. */
+void script_certificate_look_by(script_certificate_look *look);
+/* core.certificate_facts(cert, key, name) -> a table of facts about a pair, for explain and specs
+ */
+int script_certificate_facts(struct lua_State *L);
 
 #endif

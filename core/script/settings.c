@@ -366,6 +366,15 @@ static void settings_read_cache(struct reading *r, struct settings *s)
     lua_pop(r->L, 1);
 }
 
+static void settings_read_certificates(struct reading *r, struct certificate_settings *c)
+{
+    lua_getfield(r->L, -1, "certificates");
+    c->cache = settings_get_count(r, "cache");
+    c->none_ttl = settings_get_number(r, "none_ttl");
+    c->misses = settings_get_count(r, "misses");
+    lua_pop(r->L, 1);
+}
+
 static void settings_read_compress(struct reading *r, struct settings *s)
 {
     lua_getfield(r->L, -1, "compress");
@@ -384,6 +393,7 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out)
     out->request_id = settings_get_boolean(&r, "request_id");
     settings_read_tracing(&r, &out->tracing);
     settings_read_compress(&r, out);
+    settings_read_certificates(&r, &out->certificates);
     out->stop_timeout = settings_get_number(&r, "stop_timeout");
     out->script_timeout = settings_get_number(&r, "script_timeout");
     settings_read_cache(&r, out);

@@ -7,6 +7,7 @@
 #include "http/file.h"
 #include "http/h1.h"
 #include "http/realip.h"
+#include "script/certificate.h"
 #include "script/decision.h"
 #include "script/property.h"
 #include "script/request.h"
@@ -284,6 +285,7 @@ void script_simulate_open(lua_State *L)
                                          {"params", simulate_params},
                                          {"own_page", simulate_own_page},
                                          {"response", simulate_response},
+                                         {"certificate_facts", script_certificate_facts},
                                          {NULL, NULL}};
     luaL_newmetatable(L, MADE_REQUEST);
     lua_pushcfunction(L, simulate_gc);

@@ -131,12 +131,15 @@ static struct asked_name *asked_add(const char *text, uint64_t hash)
     return name;
 }
 
-/* Lists a name that is known, in place of one that was not used for long. */
+/* Lists a name that is known, in place of one that was not used for long. Where a reload has made
+ * the bound smaller, two go for each that comes, so that no handshake pays for all of them. */
 static void asked_keep(struct asked_name *name)
 {
     struct asked_list *list = name->certificate != NULL ? &asked.pairs : &asked.none;
+    unsigned most =
+        list == &asked.pairs ? asked.source.most(asked.source.ctx) : (unsigned)ASKED_NONE;
     asked_list(name, list);
-    if (list->count > (list == &asked.pairs ? ASKED_PAIRS : ASKED_NONE))
+    for (unsigned i = 0; i < 2 && list->count > most; i++)
         asked_forget(list->first);
 }
 

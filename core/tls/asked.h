@@ -16,15 +16,12 @@
 #include "tls/certificate.h"
 
 enum {
-    ASKED_PAIRS = 4096,   /* names with a certificate that are kept */
-    ASKED_NONE = 16384,   /* names without one */
+    ASKED_NONE = 16384,   /* names without a certificate that are kept */
     ASKED_WAITING = 1024, /* handshakes that wait for an answer, at a time */
     ASKED_CALLS = 64, /* names that the script is asked for, at a time; others wait their turn */
     ASKED_NAME = 255, /* bytes of a name (RFC 1035 section 2.3.4) */
 };
-/* Seconds for which a name is not asked for again: one without a certificate, and one for which the
- * script has failed. */
-#define ASKED_NONE_LIFE   10.0
+/* Seconds for which a name is not asked for again for which the script has failed. */
 #define ASKED_FAILED_LIFE 3.0
 
 struct asked_name;
@@ -53,7 +50,8 @@ struct asked_source {
     void (*ready)(void *ctx);
     /* What is known was said by the script of this number; of another one it is asked again. */
     unsigned (*generation)(void *ctx);
-    double (*clock)(void *ctx); /* monotonic seconds */
+    unsigned (*most)(void *ctx); /* names with a certificate that are kept */
+    double (*clock)(void *ctx);  /* monotonic seconds */
     void *ctx;
 };
 

@@ -188,10 +188,11 @@ void certificate_drop(struct certificate *c)
 
 /* --- what clients would not accept --- */
 
-static const char *certificate_when(const ASN1_TIME *time, char *out, size_t size)
+static const char *certificate_when(const ASN1_TIME *time, char out[CERTIFICATE_TIME])
 {
     struct tm tm;
-    if (ASN1_TIME_to_tm(time, &tm) != 1 || strftime(out, size, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+    if (ASN1_TIME_to_tm(time, &tm) != 1 ||
+        strftime(out, CERTIFICATE_TIME, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
         out[0] = '\0';
     return out;
 }
@@ -242,14 +243,24 @@ static const char *certificate_chain_problem(const struct certificate *c, bool *
 
 const char *certificate_problem(const struct certificate *c, bool *certain)
 {
-    char when[64];
+    char when[CERTIFICATE_TIME];
     const ASN1_TIME *from = X509_get0_notBefore(c->leaf), *to = X509_get0_notAfter(c->leaf);
     *certain = true;
     if (X509_cmp_current_time(to) < 0)
         return tls_error("%.*s: the certificate has expired on %s", SOURCE_SHOWN, c->source,
-                         certificate_when(to, when, sizeof when));
+                         certificate_when(to, when));
     if (X509_cmp_current_time(from) > 0)
         return tls_error("%.*s: the certificate is not valid before %s", SOURCE_SHOWN, c->source,
-                         certificate_when(from, when, sizeof when));
+                         certificate_when(from, when));
     return certificate_chain_problem(c, certain);
+}
+
+const char *certificate_expires(const struct certificate *c, char out[CERTIFICATE_TIME])
+{
+    return certificate_when(X509_get0_notAfter(c->leaf), out);
+}
+
+bool certificate_is_for(const struct certificate *c, const char *name)
+{
+    return X509_check_host(c->leaf, name, 0, 0, NULL) == 1;
 }

@@ -18,6 +18,7 @@ struct x509_st;
 enum {
     CERTIFICATE_NAMES = 256, /* names of one certificate; further ones are not served */
     CERTIFICATE_CHAIN = 10,  /* certificates of issuers */
+    CERTIFICATE_TIME = 64,   /* bytes of a time as text */
 };
 
 struct certificate {
@@ -46,5 +47,9 @@ void certificate_drop(struct certificate *c);
  * chain lacks an issuer or has them in a wrong order. *certain: each client would. NULL: there is
  * none. Valid until the next call. */
 const char *certificate_problem(const struct certificate *c, bool *certain);
+/* When it ends, as text; returns `out`. */
+const char *certificate_expires(const struct certificate *c, char out[CERTIFICATE_TIME]);
+/* Whether clients take it for a host of this name (RFC 9525). */
+bool certificate_is_for(const struct certificate *c, const char *name);
 
 #endif

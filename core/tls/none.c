@@ -4,6 +4,8 @@
  * has any, and what needs one is never called.
  */
 #include "tls/connection.h"
+#include "tls/facts.h"
+#include "tls/given.h"
 #include "tls/localhost.h"
 #include "tls/store.h"
 
@@ -47,10 +49,9 @@ void tls_store_check(const struct tls_store *store,
 
 /* --- certificate --- */
 
-struct certificate *certificate_new(struct str cert, struct str key, const char *source,
-                                    const char *key_source, const char **err)
+struct certificate *certificate_given(struct str cert, struct str key, const char **err)
 {
-    (void)cert, (void)key, (void)source, (void)key_source;
+    (void)cert, (void)key;
     *err = ABSENT;
     return NULL;
 }
@@ -77,10 +78,19 @@ void tls_server_drop(struct tls_server *s)
     (void)s;
 }
 
-const char *tls_server_refusal(const struct certificate *c)
+/* --- facts --- */
+
+void facts_of_listener(const struct tls_store *store, unsigned number, const char *name,
+                       facts_tell *tell, void *ctx)
 {
-    (void)c;
-    return ABSENT;
+    (void)store, (void)number, (void)name;
+    tell(ctx, "unusable", ABSENT);
+}
+
+void facts_of_given(struct str cert, struct str key, const char *name, facts_tell *tell, void *ctx)
+{
+    (void)cert, (void)key, (void)name;
+    tell(ctx, "unusable", ABSENT);
 }
 
 /* --- localhost --- */

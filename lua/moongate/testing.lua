@@ -488,6 +488,49 @@ Route.fail = guarded(function(self, given, kind)
   return out
 end)
 
+-- Certificates ------------------------------------------------------------------------------------
+
+---@class moongate.testing.Certificate what on_certificate has said of a name
+---@field cert string|nil PEM or a path, as returned; nil: it has no certificate for the name
+---@field key string|nil likewise
+---@field ttl number|nil for how many seconds that is kept
+---@field names string[]|nil those of the certificate
+---@field expires string|nil when it ends, "2027-01-31 12:00:00 UTC"
+---@field problem string|nil why clients would not take it: another name, it has expired, its chain
+--- lacks an issuer
+---@field error string|nil what went wrong in the hook, with FILE:LINE; why the pair can't be used
+
+--- A client of TLS asks for a name that no certificate of its listener has: on_certificate.
+---@param self moongate.testing.Route
+---@param name string
+---@return moongate.testing.Certificate
+Route.certificate = guarded(function(self, name)
+  if not self.settings.hooks.on_certificate then
+    misuse("the route has no hook on_certificate")
+  elseif type(name) ~= "string" then
+    misuse("expected the name that a client asks for, such as \"shop.example\"")
+  end
+  local asked = name:lower():gsub("%.$", "")
+  if not simulate().is_host_name(asked) then
+    misuse("'%s' is no name of a host, so the hook is not asked for it", suggest.name(name))
+  end
+  local found, problem = simulate().certificate(self.settings, asked)
+  if not found then
+    return { error = problem and headline(problem) }
+  end
+  local facts, names = found.facts, {}
+  for one in (facts.names or ""):gmatch("%S+") do
+    names[#names + 1] = one
+  end
+  return {
+    cert = found.cert, key = found.key, ttl = found.ttl,
+    names = not facts.unusable and names or nil,
+    expires = facts.expires, problem = facts.problem,
+    error = facts.unusable and ("on_certificate (%s): it returned a pair that can't be used: %s")
+      :format(self.settings.hook_source.on_certificate, facts.unusable),
+  }
+end)
+
 -- Routes and specs --------------------------------------------------------------------------------
 
 --- Where a route is: beside the one whose specs are run, else below the current folder.

@@ -14,8 +14,8 @@ local stage = require("tests.support.stage")
 -- the cluster, 69d-health_spec.lua failover, 69e-canary_spec.lua canary, 69g-shadow_spec.lua
 -- shadow.
 local EXAMPLES = {
-  "authorizer", "balance", "canary", "cgit", "cluster", "dokuwiki", "errors", "failover",
-  "fastcgi-in", "framework", "hello", "maintenance", "mediawiki", "multi-php", "multiplex",
+  "authorizer", "balance", "canary", "certificates", "cgit", "cluster", "dokuwiki", "errors",
+  "failover", "fastcgi-in", "framework", "hello", "maintenance", "mediawiki", "multi-php", "multiplex",
   "php-site", "prefix", "queue", "rate-limit", "roots", "shadow", "sticky", "tenants", "timeouts",
   "two-dmz", "two-fronts", "versions", "vhosts", "webdav", "webhook", "wordpress",
   "wordpress-cache",

@@ -275,6 +275,36 @@ describe("on_certificate", function()
     assert.equal(2, calls(s, "first.test"))
   end)
 
+  it("is kept for as many names, and as long, as the listener says", function()
+    local s = start([[function(name)
+      lib.asked(name)
+      if name:find("%.many%.test$") then
+        return lib.pair("many")
+      end
+    end]], [[{ cache = 2, ttl = "1h", none_ttl = "1s", misses = 1000 }]])
+    finally(function() s:stop() end)
+    for _, name in ipairs({ "a", "b", "a", "c", "a", "b" }) do -- c takes the place of b
+      assert.equal(serial_of(many), serial(s, name .. ".many.test"))
+    end
+    assert.equal(1, calls(s, "a.many.test"))
+    assert.equal(2, calls(s, "b.many.test"))
+    assert.equal(1, calls(s, "c.many.test"))
+    poll.wait(function()
+      assert.is_nil((serial(s, "none.test")))
+      return calls(s, "none.test") > 1
+    end, "another call for a name without a certificate", 60)
+  end)
+
+  it("has as many misses of an address as the listener says", function()
+    local s = start("function(name) lib.asked(name) end", "{ misses = 2 }")
+    finally(function() s:stop() end)
+    for i = 1, 8 do
+      assert.is_nil((serial(s, ("try%d.test"):format(i))))
+    end
+    local count = calls(s, "try%d.test")
+    assert.is_true(count >= 2 and count <= 4, count) -- in a minute; a slow machine may need two
+  end)
+
   it("that waits during a reload answers those who have asked", function()
     local open = gate()
     local s = start(([[function(name)

@@ -43,10 +43,7 @@ end
 ---@param args table
 ---@return integer status
 function M.main(args)
-  if core.uid() == 0 then
-    local user, group = common.user(args.user)
-    core.keep_reader(user, group) -- what fails here fails when the script is to be loaded, too
-  end
+  common.keep_reader(args)
   local settings = common.load(args)
   if not settings then
     return 1

@@ -250,6 +250,15 @@ local function load_route(args)
   return nil, as_given(result, path, args[1])
 end
 
+--- Keeps root's right to read certificates for one question about them, before `load` gives it up.
+---@param args table `user` as on the command line
+function M.keep_reader(args)
+  if core.uid() == 0 then
+    local user, group = M.user(args.user)
+    core.keep_reader(user, group) -- what fails here fails when the script is to be loaded, too
+  end
+end
+
 --- Loads a route as the user that would serve it. Scripts are never run as root.
 ---@param args table path of the script first; `user` as on the command line
 ---@return table|nil settings nil where that can't be done; why is written to stderr

@@ -2,6 +2,7 @@
 -- moongate.cli. It runs the code that serves, hooks included, and sends nothing.
 
 local caching = require("moongate.decision.caching")
+local certificate = require("moongate.cli.certificate")
 local common = require("moongate.cli.common")
 local conditions = require("moongate.cli.conditions")
 local core = require("moongate.core.commands")
@@ -398,7 +399,8 @@ end
 
 ---@return string
 local function text_of(out)
-  local parts = { "steps\n" }
+  local parts = { out.certificate and certificate.text(out.certificate) }
+  parts[#parts + 1] = "steps\n"
   for _, step in ipairs(out.steps) do
     parts[#parts + 1] = "  " .. step .. "\n"
   end
@@ -436,10 +438,12 @@ local function limited(settings, fn)
 end
 
 --- What would happen, in words.
+---@param what moongate.testing.simulate.Request of which `req` was made
 ---@return table|nil out
 ---@return string text what is printed, or the problem
-local function told(settings, req, as_json)
+local function told(settings, req, what, as_json)
   local looks = {}
+  local secure = certificate.of(settings, what)
   local out, problem = limited(settings, function()
     return explain(settings, req, looks)
   end)
@@ -447,6 +451,7 @@ local function told(settings, req, as_json)
     return nil, problem
   end
   look_at_servers(out, looks)
+  out.certificate = secure
   local text
   text, problem = limited(settings, function()
     return as_json and json.encode(out) .. "\n" or text_of(out)
@@ -466,21 +471,24 @@ function M.main(args)
   elseif args.curl and (args[2] or args.headers or args.body) then
     return 2, "curl: METHOD, URL, -H and --body are curl's own here; put them behind it"
   end
+  common.keep_reader(args)
   local settings = common.load(args)
   if not settings then
     return 1
   end
-  local req, status, problem = request.make(args, settings)
+  local req, status, problem, what = request.make(args, settings)
   if not req then
     return status, problem
   end
-  local out, text = told(settings, req, args.json)
+  local out, text = told(settings, req, what, args.json)
   if not out then
     io.stderr:write(text, "\n")
     return 1
   end
   io.stdout:write(text)
-  if out.unreachable then
+  if out.certificate and out.certificate.problem then
+    return 1, "the certificate: " .. out.certificate.problem
+  elseif out.unreachable then
     return 1, ("503: no server of backend '%s' takes connections"):format(out.backend)
   end
   return 0

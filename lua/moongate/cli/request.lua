@@ -95,6 +95,7 @@ end
 ---@return table|nil req
 ---@return integer|nil status for the shell, where there is no request
 ---@return string|nil problem
+---@return moongate.testing.simulate.Request|nil what the command line describes
 function M.make(args, settings)
   local what, wrong = M.describe(args)
   if not what then
@@ -102,7 +103,7 @@ function M.make(args, settings)
   end
   local req, status, reason = simulate.request(settings, what)
   if req then
-    return req
+    return req, nil, nil, what
   elseif not status then
     return nil, 2, reason
   end

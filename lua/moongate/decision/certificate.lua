@@ -13,9 +13,6 @@ local BYTES = 1024 ^ 2
 
 local KEYS = { cert = true, key = true, ttl = true }
 
---- Seconds for which an answer is kept where it does not say so itself.
-local TTL = 3600
-
 --- The certificate or the key: PEM, or the path of a file that has it.
 local function text_problem(answer, key)
   local value = answer[key]
@@ -51,8 +48,9 @@ end
 
 --- Wraps on_certificate for core/script/certificate.c.
 ---@param hook fun(name: string): table|nil
+---@param ttl number seconds for which an answer is kept that does not say so itself
 ---@return fun(name: string): string|nil, string|nil, number|nil cert, key, seconds
-function M.wrap(hook)
+function M.wrap(hook, ttl)
   return function(name)
     local answer = hook(name)
     if answer == nil then
@@ -62,7 +60,7 @@ function M.wrap(hook)
     if problem then
       error("it returned a certificate that can't be used: " .. problem, 0)
     end
-    return answer.cert, answer.key, answer.ttl and units.duration(answer.ttl) or TTL
+    return answer.cert, answer.key, answer.ttl and units.duration(answer.ttl) or ttl
   end
 end
 

@@ -389,7 +389,8 @@ local function run(text, name, overrides, fs)
   for _, hook in ipairs({ "on_request", "on_response", "on_error", "on_stderr" }) do
     hooks[hook] = hooks[hook] and complete.wrap(hooks[hook], normalized, fs)
   end
-  hooks.on_certificate = hooks.on_certificate and certificate.wrap(hooks.on_certificate)
+  hooks.on_certificate = hooks.on_certificate and certificate.wrap(hooks.on_certificate,
+    normalized.certificates.ttl)
   normalized.fallbacks = fallbacks(normalized, fs)
   return normalized
 end

@@ -53,15 +53,23 @@ local function check_listeners(source, normalized)
   end
 end
 
---- Certificates of a listener may come from the hook on_certificate alone.
+--- Certificates of a listener may come from the hook on_certificate alone. What is kept of them is
+--- one setting of all listeners.
+---@return table kept the keys of tls.KEPT
 local function check_certificates(source, normalized)
+  local kept = {}
   for i, listener in ipairs(normalized.listen) do
     local problem = listener.tls
-      and tls.complete(listener.tls, normalized.hooks.on_certificate ~= nil)
+      and (tls.complete(listener.tls, normalized.hooks.on_certificate ~= nil)
+        or tls.keep(kept, listener.tls))
     if problem then
       walk.fail(source, { "listen", i, "tls" }, ("listen[%d]: tls: %s"):format(i, problem))
     end
   end
+  for key, value in pairs(tls.KEPT) do
+    kept[key] = kept[key] or value
+  end
+  return kept
 end
 
 --- HTTP/2 is for listeners that speak HTTP, and without TLS only where it is asked for by h2c.
@@ -233,7 +241,7 @@ function M.normalize(value, source, overrides, refused)
     or math.max(normalized.cache.size / CACHE_PART, CACHE_MEMORY)
   normalized.backends = backends.list(source, value.backends)
   normalized.hooks, normalized.hook_source, normalized.hooks_original = hooks(source, value)
-  check_certificates(source, normalized)
+  normalized.certificates = check_certificates(source, normalized)
   normalized.script_errors = script_errors.normalize(source, value.script_errors, normalized)
   local path, problem
   if refused then

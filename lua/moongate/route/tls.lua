@@ -5,11 +5,17 @@ local describe = require("moongate.base.describe")
 local features = require("moongate.base.features")
 local sorted_keys = require("moongate.base.keys").sorted
 local suggest = require("moongate.base.suggest")
+local units = require("moongate.base.units")
 
 local M = {}
 
 -- As core/tls/store.h has room for.
 local PAIRS = 10000
+
+-- What is kept of the answers of on_certificate, which all listeners share: a name has one answer,
+-- whichever listener is asked for it. 100,000 pairs are 1.5 GB of each worker.
+M.KEPT = { cache = 4096, ttl = 3600, none_ttl = 10, misses = 30 }
+local CACHE, MISSES, NONE_TTL = 100000, 1000000, 24 * 3600
 
 local VERSIONS = { ["1.2"] = true, ["1.3"] = true }
 
@@ -62,6 +68,26 @@ function READERS.verify(value)
     '"optional" or "required"'
 end
 
+--- A reader of whole numbers.
+local function count(most)
+  return function(value)
+    return type(value) == "number" and value % 1 == 0 and value >= 1 and value <= most and value
+      or nil, ("a whole number from 1 to %d"):format(most)
+  end
+end
+READERS.cache, READERS.misses = count(CACHE), count(MISSES)
+
+function READERS.ttl(value)
+  local seconds = units.duration(value)
+  return seconds and seconds >= 1 and seconds or nil, units.DURATION .. ", of a second at least"
+end
+
+function READERS.none_ttl(value)
+  local seconds = units.duration(value)
+  return seconds and seconds >= 1 and seconds <= NONE_TTL and seconds or nil,
+    units.DURATION .. ", from a second to a day"
+end
+
 --- Reads the named keys of a table.
 ---@return table|nil normalized, string|nil problem
 local function fields(value, known, others)
@@ -108,7 +134,8 @@ end
 --- The setting: a pair, a list of pairs, or a folder, and rules beside them. None of them is for
 --- routes with the hook on_certificate.
 ---@param value any
----@return table|nil normalized pairs, folder, versions, ciphers, client_ca, verify
+---@return table|nil normalized pairs, folder, versions, ciphers, client_ca, verify, and of M.KEPT
+--- what is said
 ---@return string|nil expected, string|nil problem
 function M.check(value)
   if type(value) ~= "table" then
@@ -117,6 +144,9 @@ function M.check(value)
     return nil, nil, features.problem("tls")
   end
   local known = { folder = true, versions = true, ciphers = true, client_ca = true, verify = true }
+  for key in pairs(M.KEPT) do
+    known[key] = true
+  end
   local list = {}
   if value.cert ~= nil or value.key ~= nil then
     list[1] = { cert = value.cert, key = value.key }
@@ -151,6 +181,25 @@ function M.complete(tls, has_hook)
   tls.hook = has_hook or nil
   if #tls.pairs == 0 and not tls.folder and not has_hook then
     return "'cert' and 'key' are missing, or 'folder', or the route's hook on_certificate"
+  end
+  for _, key in ipairs(sorted_keys(M.KEPT)) do
+    if tls[key] and not has_hook then
+      return ("'%s' is about the route's hook on_certificate, which it does not have"):format(key)
+    end
+  end
+end
+
+--- Takes what a listener says of on_certificate's answers into what holds for all of them.
+---@param kept table of M.KEPT what other listeners have said
+---@param tls table normalized
+---@return string|nil problem where another one has said something else
+function M.keep(kept, tls)
+  for _, key in ipairs(sorted_keys(M.KEPT)) do
+    if tls[key] and kept[key] and tls[key] ~= kept[key] then
+      return ("%s: another listener has %g, this one %g; they share what is kept, so say it once, "
+        .. "or the same"):format(key, kept[key], tls[key])
+    end
+    kept[key] = kept[key] or tls[key]
   end
 end
 

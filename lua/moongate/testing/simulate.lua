@@ -39,12 +39,31 @@ local function port_of(listener)
     or nil
 end
 
---- Where a request comes in: at the listener of that name or address, else at the first that has a
---- port.
+--- The listener with TLS that a client of this port reaches; else the first with TLS.
+---@param port integer
+---@return table|nil listener nil: none has TLS
+local function find_secure(settings, port)
+  local first
+  for _, listener in ipairs(settings.listen) do
+    if listener.tls and port_of(listener) == port then
+      return listener
+    end
+    first = first or listener.tls and listener
+  end
+  return first
+end
+
+--- Where a request comes in: at the listener of that name or address; else one of https at one with
+--- TLS, if there is one, and others at the first that has a port.
+---@param secure_port integer|nil of https: the port
 ---@return table|nil listener
 ---@return string|nil problem
-local function find_listener(settings, name)
+local function find_listener(settings, name, secure_port)
   local known = {}
+  local secure = name == nil and secure_port and find_secure(settings, secure_port)
+  if secure then
+    return secure
+  end
   for _, listener in ipairs(settings.listen) do
     if name == nil and port_of(listener) or name ~= nil
       and (listener.name == name or listener.address == name) then
@@ -65,6 +84,21 @@ local function header_of(headers, name)
     end
   end
   return nil
+end
+
+--- The host and the port of a URL of https.
+---@param host string as it stands in the URL or in Host
+---@return string name without the brackets of an address of IPv6
+---@return integer port
+local function split_host(host)
+  local name, port = host:match("^%[([^%]]*)%]:?(%d*)$")
+  if not name then
+    name, port = host:match("^(.-):?(%d*)$")
+    if not host:find(":", 1, true) then
+      name, port = host, ""
+    end
+  end
+  return name, tonumber(port) or 443
 end
 
 ---@class moongate.testing.simulate.Request
@@ -90,7 +124,9 @@ function M.request(settings, what)
       .. "\"http://shop.example/cart\""):format(what.url)
   end
   scheme = what.https and "https" or scheme
-  local listener, problem = find_listener(settings, what.listener)
+  local _, secure_port = split_host(host or header_of(what.headers, "host") or "")
+  local listener, problem = find_listener(settings, what.listener,
+    scheme == "https" and secure_port or nil)
   if not listener then
     return nil, nil, problem
   end
@@ -114,6 +150,34 @@ function M.request(settings, what)
     version = what.version, body = what.body, listener = listener.name or listener.address,
     unix = listener.address:match("^unix:") ~= nil,
   })
+end
+
+---@class moongate.testing.simulate.Hello what a client says before it sends a request by https
+---@field listener table normalized, with tls
+---@field number integer its place in `listen`
+---@field name string|nil the name that it asks for; nil: none, the host is an address (RFC 6066)
+
+--- What a client says before it sends the request.
+---@param settings table normalized
+---@param what moongate.testing.simulate.Request of which `M.request` makes a request
+---@return moongate.testing.simulate.Hello|nil hello nil: it does not come to a listener with TLS
+function M.hello(settings, what)
+  local scheme, host = split_url(what.url)
+  if scheme ~= "https" and not what.https then
+    return nil
+  end
+  local name, port = split_host(host or header_of(what.headers, "host") or "localhost")
+  local found = find_listener(settings, what.listener, port)
+  for number, listener in ipairs(settings.listen) do
+    if listener == found and listener.tls then
+      local is_address = name:find(":", 1, true) or name:find("^[%d.]+$")
+      return {
+        listener = listener, number = number,
+        name = not is_address and name:lower():gsub("%.$", "") or nil,
+      }
+    end
+  end
+  return nil
 end
 
 -- Hooks -------------------------------------------------------------------------------------------
@@ -181,6 +245,37 @@ function M.decide(settings, hook, req, more)
     found.kind = decision.kind(d)
   end
   return found
+end
+
+--- Whether a name is one that on_certificate is asked for (core/tls/asked.c).
+---@param name string in lower case
+function M.is_host_name(name)
+  return #name <= 255 and name:find("^[%w_-][%w._-]*$") ~= nil
+    and not name:find("..", 1, true) and not name:find("%.$")
+end
+
+---@class moongate.testing.simulate.Certificate what on_certificate has returned
+---@field cert string PEM or a path
+---@field key string likewise
+---@field ttl number seconds
+---@field facts table<string, string> of the pair, see core/tls/facts.h
+
+--- Asks on_certificate for a name.
+---@param settings table normalized
+---@param name string in lower case
+---@return moongate.testing.simulate.Certificate|nil found nil: it has no certificate for the name
+---@return string|nil problem where it has failed, with FILE:LINE and a traceback
+function M.certificate(settings, name)
+  local ok, cert, key, seconds = call(settings.hooks.on_certificate, name)
+  if not ok then
+    return nil, ("on_certificate (%s): %s"):format(settings.hook_source.on_certificate,
+      tostring(cert))
+  elseif cert == nil then
+    return nil
+  end
+  return {
+    cert = cert, key = key, ttl = seconds, facts = core.certificate_facts(cert, key, name),
+  }
 end
 
 -- What a decision comes to ------------------------------------------------------------------------

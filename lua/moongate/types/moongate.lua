@@ -444,6 +444,10 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field ciphers? string|string[] names as OpenSSL has them
 ---@field client_ca? string an absolute path: authorities of clients' certificates
 ---@field verify? "optional"|"required" whether a client must have a certificate
+---@field cache? integer certificates of on_certificate that each worker keeps, default 4096
+---@field ttl? moongate.Duration how long one is kept where the hook does not say it, default 1h
+---@field none_ttl? moongate.Duration how long a name without a certificate is not asked for again, default 10s
+---@field misses? integer names without a certificate that an address may have the hook asked for in a minute, default 30
 ---@field [integer] { cert: string, key: string }
 
 ---@class moongate.LogSettings

@@ -20,6 +20,16 @@ return [==[
 ---@field logged? string[] after `stderr`: lines for the error log
 ---@field error? string what went wrong, with FILE:LINE
 
+--- What on_certificate has said of a name.
+---@class moongate.testing.Certificate
+---@field cert? string PEM or a path; nil: it has no certificate for the name
+---@field key? string
+---@field ttl? number seconds
+---@field names? string[] those of the certificate
+---@field expires? string
+---@field problem? string why clients would not take it
+---@field error? string what went wrong, with FILE:LINE, or why the pair can't be used
+
 ---@class moongate.testing.Request
 ---@field url string a path or a URL
 ---@field method? string default "GET"
@@ -56,6 +66,11 @@ function Route:stderr(given, text) end
 ---@param kind "connect"|"timeout"|"closed"|"protocol"|"busy"|"too_large"|"script"
 ---@return moongate.testing.Out
 function Route:fail(given, kind) end
+
+--- Asks on_certificate for the name that a client of TLS asks for.
+---@param name string
+---@return moongate.testing.Certificate
+function Route:certificate(name) end
 
 local testing = {}
 

@@ -9,7 +9,7 @@ local function answer(value)
   return certificate.wrap(function(name)
     assert.equal("a.test", name)
     return value
-  end)("a.test")
+  end, 3600)("a.test")
 end
 
 describe("what on_certificate returns", function()

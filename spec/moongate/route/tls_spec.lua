@@ -45,6 +45,20 @@ describe("tls of a listener", function()
     assert.same({ "tls 2 hook on_certificate " }, lines)
   end)
 
+  it("bounds what is kept of the hook's answers, for all listeners alike", function()
+    local said = tls.check({ cache = 100000, ttl = "24h", misses = 500 })
+    assert.same({ pairs = {}, cache = 100000, ttl = 86400, misses = 500 }, said)
+    assert.matches("'cache' is about the route's hook on_certificate",
+      tls.complete(tls.check({ PAIR, cache = 5 }), false))
+    assert.is_nil(tls.complete(said, true))
+    local kept = {}
+    assert.is_nil(tls.keep(kept, said))
+    assert.is_nil(tls.keep(kept, tls.check({ none_ttl = "1m", ttl = "1440m" })))
+    assert.same({ cache = 100000, ttl = 86400, misses = 500, none_ttl = 60 }, kept)
+    assert.matches("misses: another listener has 500, this one 30", tls.keep(kept,
+      tls.check({ misses = 30 })))
+  end)
+
   it("says what is wrong", function()
     for _, case in ipairs({
       { "x", "a list of them" }, { { cert = "/c.pem" }, "'key' is missing" },
@@ -55,6 +69,11 @@ describe("tls of a listener", function()
       { { PAIR, ciphers = "A B" }, "OpenSSL" }, { { PAIR, verify = "yes" }, '"optional"' },
       { { PAIR, verify = "required" }, "needs 'client_ca'" },
       { { PAIR, client_ca = "/ca" }, "needs verify" },
+      { { cache = 0 }, "whole number from 1 to 100000, got 0" },
+      { { cache = 100001 }, "whole number" }, { { cache = 1.5 }, "whole number" },
+      { { misses = "9" }, "whole number from 1 to 1000000" },
+      { { none_ttl = "25h" }, "from a second to a day" }, { { none_ttl = 0.5 }, "from a second" },
+      { { ttl = 0 }, "of a second at least" }, { { ttl = "soon" }, "a duration" },
       { { { cert = "/c\n.pem", key = "/k" } }, "absolute path" },
     }) do
       assert.matches(case[2], problem(case[1]))

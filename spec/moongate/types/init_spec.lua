@@ -192,8 +192,9 @@ describe("the classes are those of the code:", function()
       "moongate.rewrite", "rewrite")
     assert_functions({ redirect = true }, "moongate.tls", "tls")
     assert_functions({ load = true }, "moongate.testing", "testing")
-    assert_functions({ request = true, respond = true, stderr = true, fail = true },
-      "moongate.testing", "Route")
+    assert_functions({
+      request = true, respond = true, stderr = true, fail = true, certificate = true,
+    }, "moongate.testing", "Route")
   end)
 
   it("moongate", function()

@@ -7,10 +7,13 @@
 #include "make.h"
 #include "tls/asked.h"
 
+enum { PAIRS = 4096 }; /* names with a certificate that are kept */
+
 static struct {
     struct asked_name *name; /* of the last call that is not answered */
     char text[ASKED_NAME + 1];
     unsigned calls, missed, ready, generation;
+    unsigned most; /* 0: PAIRS */
     bool at_once, may_not;
     double now;
     struct certificate *answer; /* of a call that is answered at once */
@@ -52,6 +55,12 @@ static unsigned generation(void *ctx)
     return script.generation;
 }
 
+static unsigned most(void *ctx)
+{
+    (void)ctx;
+    return script.most > 0 ? script.most : PAIRS;
+}
+
 static double now(void *ctx)
 {
     (void)ctx;
@@ -65,6 +74,7 @@ static void begin(bool at_once, struct certificate *answer)
                                                .missed = missed,
                                                .ready = ready,
                                                .generation = generation,
+                                               .most = most,
                                                .clock = now};
     memset(&script, 0, sizeof script);
     script.at_once = at_once;
@@ -173,7 +183,7 @@ static void test_waiting(void)
     test("handshakes that wait for none are counted against their clients");
     for (unsigned i = 0; i < 3; i++)
         check(!asked_begin(&w[i], "c"));
-    asked_answer(script.name, NULL, ASKED_NONE_LIFE);
+    asked_answer(script.name, NULL, 10);
     check_int(script.missed, 3);
     for (unsigned i = 0; i < 3; i++) {
         check(asked_next() == &w[i] && w[i].certificate == NULL);
@@ -322,18 +332,31 @@ static void test_bounds(void)
 
     test("so many names are kept: those that were used last");
     begin(true, pair);
-    for (unsigned i = 0; i < ASKED_PAIRS; i++) {
+    for (unsigned i = 0; i < PAIRS; i++) {
         snprintf(name, sizeof name, "pair%u", i);
         check(gets(name, pair));
     }
     check(gets("pair0", pair));
-    check_int(script.calls, ASKED_PAIRS);
+    check_int(script.calls, PAIRS);
     check(gets("another", pair));
-    check_int(asked_kept(true), ASKED_PAIRS);
+    check_int(asked_kept(true), PAIRS);
     check(gets("pair0", pair));
-    check_int(script.calls, ASKED_PAIRS + 1);
+    check_int(script.calls, PAIRS + 1);
     check(gets("pair1", pair)); /* it was driven out */
-    check_int(script.calls, ASKED_PAIRS + 2);
+    check_int(script.calls, PAIRS + 2);
+
+    test("a smaller bound is reached by two at a time");
+    script.most = PAIRS - 10;
+    for (unsigned i = 0; i < 10; i++) {
+        check_int(asked_kept(true), PAIRS - i);
+        snprintf(name, sizeof name, "new%u", i);
+        check(gets(name, pair));
+    }
+    check_int(asked_kept(true), PAIRS - 10);
+    check(gets("newest", pair));
+    check_int(asked_kept(true), PAIRS - 10);
+    check(gets("newest", pair) && gets("new0", pair) && gets("pair0", pair));
+    check_int(script.calls, PAIRS + 13);
 
     test("names without a certificate are as many, and drive out no other");
     script.answer = NULL;
@@ -342,7 +365,7 @@ static void test_bounds(void)
         check(gets(name, NULL));
     }
     check_int(asked_kept(false), ASKED_NONE);
-    check_int(asked_kept(true), ASKED_PAIRS);
+    check_int(asked_kept(true), PAIRS - 10);
     check(gets("pair0", pair));
     asked_end();
 }

@@ -221,6 +221,12 @@ static unsigned on_generation(void *ctx)
     return 1;
 }
 
+static unsigned on_most(void *ctx)
+{
+    (void)ctx;
+    return 16;
+}
+
 static double on_now(void *ctx)
 {
     (void)ctx;
@@ -232,6 +238,7 @@ static const struct asked_source source = {.ask = on_ask,
                                            .missed = on_missed,
                                            .ready = on_ready,
                                            .generation = on_generation,
+                                           .most = on_most,
                                            .clock = on_now};
 
 static bool has(const struct pair *p, const struct certificate *c)
