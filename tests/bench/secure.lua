@@ -6,22 +6,36 @@
 
 local measure = require("tests.bench.measure")
 local process = require("tests.support.process")
+local proxies = require("tests.bench.proxies")
 local secure_client = require("tests.bench.secure_client")
 local secure_servers = require("tests.bench.secure_servers")
 local socket = require("socket")
 
 local secure = {}
 
--- Requests of h2load: `tls` over TLS, `h1` by HTTP/1.1.
-local LOADS = {
-  { title = "100 bytes, HTTP/2 without TLS", path = "/tiny.css", requests = 20000 },
-  { title = "64 KB, HTTP/2 without TLS", path = "/64k.css", requests = 4000 },
-  { title = "100 bytes, HTTP/2 over TLS", path = "/tiny.css", requests = 20000, tls = true },
-  { title = "64 KB, HTTP/2 over TLS", path = "/64k.css", requests = 3000, tls = true },
-  { title = "100 bytes, HTTP/1.1 over TLS", path = "/tiny.css", requests = 10000, tls = true,
-    h1 = true },
-  { title = "64 KB, HTTP/1.1 over TLS", path = "/64k.css", requests = 3000, tls = true, h1 = true },
+-- What h2load asks for: files, and responses of the FastCGI application.
+local TARGETS = {
+  { title = "100 bytes", path = "/tiny.css", requests = 20000, bytes = 100 },
+  { title = "64 KB", path = "/64k.css", requests = 4000, bytes = 65536 },
+  { title = "5 bytes by FastCGI", path = "/index.php?body=hello", requests = 20000, bytes = 5 },
+  { title = "64 KB by FastCGI", path = "/index.php?size=65536", requests = 3000, bytes = 65536 },
 }
+
+-- By which way: `tls` over TLS, `h1` by HTTP/1.1.
+local WAYS = {
+  { title = "HTTP/2 without TLS" }, { title = "HTTP/2 over TLS", tls = true },
+  { title = "HTTP/1.1 over TLS", tls = true, h1 = true },
+}
+
+local LOADS = {}
+for _, way in ipairs(WAYS) do
+  for _, target in ipairs(TARGETS) do
+    LOADS[#LOADS + 1] = {
+      title = target.title .. ", " .. way.title, path = target.path, bytes = target.bytes,
+      requests = target.requests, tls = way.tls, h1 = way.h1,
+    }
+  end
+end
 
 -- Connections with one request each.
 local SHAKES = {
@@ -65,7 +79,9 @@ local function h2load(server, load, requests)
     .. load.path
   local result = process.run({ argv = argv }, 120)
   local done = result.stdout:match("(%d+) 2xx")
-  assert(tonumber(done) == requests, server.name .. ": " .. result.stdout .. result.stderr)
+  local bytes = result.stdout:match("%((%d+)%) data")
+  assert(tonumber(done) == requests and tonumber(bytes) >= requests * load.bytes,
+    server.name .. ": " .. result.stdout .. result.stderr)
   return requests
 end
 
@@ -93,7 +109,7 @@ local function rounds_of(cases, started, options, say, run)
         if round > 0 then
           values[server.name] = values[server.name] or {}
           table.insert(values[server.name], value)
-          say("%-34s round %d  %-10s %8.2f us CPU", case.title, round, server.name, value)
+          say("%-38s round %d  %-10s %8.2f us CPU", case.title, round, server.name, value)
         end
       end
     end
@@ -161,7 +177,8 @@ end
 ---@param say fun(format: string, ...)
 ---@return { names: string[], loads: table[], shakes: table[], idles: table[], commit: string }
 function secure.bench(options, say)
-  local names, started, site = secure_servers.names(), {}, secure_servers.site("rsa")
+  local names, started, application = secure_servers.names(), {}, proxies.application()
+  local site = secure_servers.site("rsa", application)
   local share = options.share or options.quick and 0.2 or 1
   for i, name in ipairs(names) do
     started[i] = secure_servers.start(name, site)
@@ -177,6 +194,7 @@ function secure.bench(options, say)
     server:stop()
   end
   out.idles = idles_of(names, site, options, say)
+  application:stop()
   return out
 end
 

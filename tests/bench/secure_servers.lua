@@ -1,8 +1,10 @@
 -- The servers of the cases of TLS and HTTP/2: Moongate, nginx and h2o, each with one worker, that
--- serve the same folder over TLS on one port and without on another, with the same certificate.
--- Called by secure.lua.
+-- serve the same folder and the same FastCGI application over TLS on one port and without on
+-- another, with the same certificate. The application gets about the same params from each, over
+-- connections that are kept. Called by secure.lua.
 
 local net = require("tests.support.net")
+local nginx_params = require("tests.support.nginx_params")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local stage = require("tests.support.stage")
@@ -12,6 +14,9 @@ local secure_servers = {}
 
 local DEPS = process.cwd() .. "/build/deps/peers"
 
+local KEEPALIVE = 64 -- connections to the application that each keeps
+
+-- As in peers/nginx.lua: with these buffers responses stay in memory.
 local NGINX = [[
 daemon off; pid %(dir)/nginx.pid; error_log %(dir)/error.log crit; worker_processes 1;
 %(user) worker_rlimit_nofile 20000;
@@ -23,11 +28,22 @@ http {
   uwsgi_temp_path %(dir)/4; scgi_temp_path %(dir)/5;
   ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; ssl_session_cache none;
   ssl_session_timeout 1h;
+  fastcgi_buffers 16 32k;
+  upstream app {
+    server %(application); keepalive %(keepalive); keepalive_requests 1000000000;
+  }
   server {
     listen %(plain) http2 backlog=4096;
     listen %(secure) ssl http2 backlog=4096;
     ssl_certificate %(cert); ssl_certificate_key %(key);
     root %(files);
+    location ~ \.php$ {
+      fastcgi_pass app; fastcgi_keep_conn on;
+]] .. nginx_params("$document_root") .. [[
+      fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+      fastcgi_param HTTPS $https if_not_empty;
+      fastcgi_param SERVER_SOFTWARE nginx/$nginx_version;
+    }
   }
 }
 ]]
@@ -57,6 +73,13 @@ hosts:
     paths:
       "/":
         file.dir: %(files)
+        file.custom-handler:
+          extension: .php
+          fastcgi.document_root: %(files)
+          fastcgi.connect:
+            port: %(socket)
+            type: unix
+          fastcgi.timeout.keepalive: 600000
 ]]
 
 local MOONGATE = [[
@@ -65,7 +88,15 @@ return {
     { address = %(secure_q), tls = { cert = %(cert_q), key = %(key_q) } } },
   workers = 1, control = false, watch = false, log = { access = false },
   limits = { keepalive_requests = 1000000000, keepalive_timeout = "600s" },
-  on_request = function() return { root = %(files_q) } end,
+  backends = { app = {
+    servers = %(application_q), keepalive = %(keepalive), keepalive_requests = 1000000000,
+  } },
+  on_request = function(req)
+    if req.path:sub(-4) == ".php" then
+      return { backend = "app", root = %(files_q) }
+    end
+    return { root = %(files_q) }
+  end,
 }
 ]]
 
@@ -111,16 +142,19 @@ function secure_servers.names()
   return list
 end
 
---- The files that are served, and a certificate.
+--- The files that are served, a certificate, and the application.
 ---@param key "rsa"|"ec"
----@return { files: string, cert: string, key: string }
-function secure_servers.site(key)
+---@param application Application of proxies.application
+---@return { files: string, cert: string, key: string, application: string, socket: string }
+function secure_servers.site(key, application)
   local files = process.tempdir("files")
   process.chmod(files, "755")
   local line = "/* 16 bytes */\n\n"
-  stage.write(files, { ["tiny.css"] = line:rep(6) .. "123\n", ["64k.css"] = line:rep(4096) })
+  stage.write(files, { ["tiny.css"] = line:rep(6) .. "123\n", ["64k.css"] = line:rep(4096),
+    ["index.php"] = "<?php\n" })
   local pair = tls.authority():issue({ "localhost" }, { key = key })
-  return { files = files, cert = pair.cert, key = pair.key }
+  return { files = files, cert = pair.cert, key = pair.key, application = application.address,
+    socket = application.address:match("^unix:(.*)$") }
 end
 
 --- Starts a server, and waits until both ports answer.
@@ -130,6 +164,7 @@ end
 function secure_servers.start(name, site)
   local peer, dir = PEERS[name], process.tempdir("secure")
   local values = { dir = dir, user = process.is_root() and peer.user or "",
+    keepalive = KEEPALIVE,
     plain = "127.0.0.1:" .. net.free_port(), secure = "127.0.0.1:" .. net.free_port() }
   for key, value in pairs(site) do
     values[key] = value
