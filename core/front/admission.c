@@ -17,35 +17,39 @@ static bool admission_trusts(const struct client *c, const struct peer *peer)
 
 /* --- the census --- */
 
-static void admission_report_refused(const struct client *c, enum census_answer answer)
+static void admission_count_refused(enum census_answer answer)
+{
+    metrics_add(&metrics_own->refused[answer == CENSUS_FULL ? 0 : 1], 1);
+}
+
+void admission_log_refused(const struct client *c, enum census_answer answer, const char *outcome)
 {
     static struct log_quota quota = {.most = 1};
     const struct limits *limits = &clients_settings(client_clients(c))->limits;
     char ip[PEER_TEXT_SIZE];
     peer_text(&c->peer, ip);
-    metrics_add(&metrics_own->refused[answer == CENSUS_FULL ? 0 : 1], 1);
     if (answer == CENSUS_FULL)
-        log_within(&quota, LOG_WARN, "limits.connections: %u are open; client %s: 503",
-                   limits->connections, ip);
+        log_within(&quota, LOG_WARN, "limits.connections: %u are open; client %s: %s",
+                   limits->connections, ip, outcome);
     else
-        log_within(&quota, LOG_WARN, "limits.per_ip: %u connections of client %s are open: 503",
-                   limits->per_ip, ip);
+        log_within(&quota, LOG_WARN, "limits.per_ip: %u connections of client %s are open: %s",
+                   limits->per_ip, ip, outcome);
 }
 
-bool admission_enter(struct client *c)
+enum census_answer admission_enter(struct client *c)
 {
     struct clients *all = client_clients(c);
     const struct limits *limits = &clients_settings(client_clients(c))->limits;
     if (all->census == NULL || (limits->connections == 0 && limits->per_ip == 0))
-        return true;
+        return CENSUS_WELCOME;
     bool by_ip = !c->proxy_protocol && !admission_trusts(c, &c->peer);
     enum census_answer answer = census_enter(all->census, all->worker, by_ip ? &c->peer : &no_peer,
                                              limits->connections, limits->per_ip);
     c->counted = answer == CENSUS_WELCOME;
     c->by_ip = c->counted && by_ip;
     if (!c->counted)
-        admission_report_refused(c, answer);
-    return c->counted;
+        admission_count_refused(answer);
+    return answer;
 }
 
 void admission_count(struct client *c)
@@ -79,7 +83,7 @@ static bool admission_enter_address(struct client *c)
     if (c->by_ip)
         return true;
     admission_leave(c);
-    admission_report_refused(c, CENSUS_PER_IP);
+    admission_count_refused(CENSUS_PER_IP);
     return false;
 }
 

@@ -11,8 +11,17 @@
 
 #include "front/clients.h"
 
-/* Counts an accepted connection. False: a limit is reached, which has been logged. */
-bool admission_enter(struct client *c);
+/* How the log calls what a client got that is one too many. */
+#define ADMISSION_503       "503"
+#define ADMISSION_GOAWAY    "GOAWAY with ENHANCE_YOUR_CALM"
+#define ADMISSION_OVERLOAD  "FCGI_OVERLOADED for its requests"
+#define ADMISSION_NO_ANSWER "its connection is closed without an answer"
+
+/* Counts an accepted connection. Anything but CENSUS_WELCOME: a limit is reached, and the caller
+ * calls admission_log_refused when it knows what the client gets. */
+enum census_answer admission_enter(struct client *c);
+/* Logs that a limit is reached, and what the client got. */
+void admission_log_refused(const struct client *c, enum census_answer answer, const char *outcome);
 /* Counts a connection that was accepted before, regardless of the limits. */
 void admission_count(struct client *c);
 /* Removes a connection that ends, or that another worker counts. */
@@ -22,7 +31,7 @@ enum admission_address {
     ADMISSION_MORE,     /* the header is not whole */
     ADMISSION_KNOWN,    /* *used bytes of it have been taken */
     ADMISSION_BAD,      /* no valid header; logged */
-    ADMISSION_TOO_MANY, /* limits.per_ip is reached; logged */
+    ADMISSION_TOO_MANY, /* limits.per_ip is reached: as CENSUS_PER_IP of admission_enter */
 };
 /* Reads the header of the PROXY protocol, which a connection with origin.proxy_protocol begins
  * with. */

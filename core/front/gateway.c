@@ -393,10 +393,12 @@ static struct gateway *gateway_make(struct clients *clients, int fd,
 }
 
 /* Keeps a connection over the limit for a short time, in which its requests are refused. */
-static void gateway_turn_away(struct gateway *g)
+static void gateway_turn_away(struct gateway *g, enum census_answer answer)
 {
     struct clients *all = client_clients(&g->client);
-    if (all->refused >= REFUSED_MAX) {
+    bool full = all->refused >= REFUSED_MAX;
+    admission_log_refused(&g->client, answer, full ? ADMISSION_NO_ANSWER : ADMISSION_OVERLOAD);
+    if (full) {
         gateway_free(g);
         return;
     }
@@ -446,10 +448,11 @@ static void gateway_accept(struct clients *clients, int fd, const struct client_
 {
     struct gateway *g = gateway_make(clients, fd, origin);
     gateway_watch_peer(fd, origin);
-    if (admission_enter(&g->client))
+    enum census_answer answer = admission_enter(&g->client);
+    if (answer == CENSUS_WELCOME)
         gateway_begin(g);
     else
-        gateway_turn_away(g);
+        gateway_turn_away(g, answer);
 }
 
 static void gateway_resume(struct clients *clients, int fd, const struct client_origin *origin,

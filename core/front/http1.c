@@ -227,10 +227,11 @@ static void http1_begin(struct client *client)
 static void http1_accept(struct clients *clients, int fd, const struct client_origin *origin)
 {
     struct client *client = http1_new(clients, fd, origin);
-    if (admission_enter(client))
+    enum census_answer answer = admission_enter(client);
+    if (answer == CENSUS_WELCOME)
         http1_begin(client);
     else
-        http1_turn_away(http1_wake(client), (struct str){NULL, 0});
+        http1_turn_away(http1_wake(client), answer, (struct str){NULL, 0});
 }
 
 static void http1_resume(struct clients *clients, int fd, const struct client_origin *origin,

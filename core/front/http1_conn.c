@@ -96,10 +96,17 @@ void http1_close(struct client *client, bool reset)
     free(client);
 }
 
+static void http1_log_refused(const struct http1 *c, const char *outcome)
+{
+    admission_log_refused(c->client, c->by_ip ? CENSUS_PER_IP : CENSUS_FULL, outcome);
+}
+
 void http1_free(struct http1 *c)
 {
     struct clients *all = client_clients(c->client);
     all->refused -= c->refused;
+    if (c->undecided)
+        http1_log_refused(c, ADMISSION_NO_ANSWER);
     http1_close(c->client, c->reset);
     http1_spare(all, c);
 }
@@ -132,20 +139,26 @@ size_t http1_write_at_once(struct http1 *c, const char *text, size_t size)
     return n > 0 ? (size_t)n : 0;
 }
 
-/* Writes the refusal of a client that is one too many and begins with these bytes. The first three
- * of HTTP/2's preface begin no request of HTTP/1. */
+/* Writes the refusal of a client that is one too many and begins with these bytes, and logs it. The
+ * first three of HTTP/2's preface begin no request of HTTP/1. False: the socket has not taken it.
+ */
 static bool http1_say_refused(struct http1 *c, struct str bytes)
 {
     char text[ERROR_PAGE_TOO_MANY_SIZE];
     struct str refusal = {text,
                           error_page_too_many(text, loop_date(client_clients(c->client)->loop))};
+    const char *outcome = ADMISSION_503;
 #ifdef MG_HTTP2
-    if (c->client->endpoint->h2c && bytes.n >= 3 && http2_preface(bytes) != HTTP2_NO)
+    if (c->client->endpoint->h2c && bytes.n >= 3 && http2_preface(bytes) != HTTP2_NO) {
         refusal = http2_refusal();
+        outcome = ADMISSION_GOAWAY;
+    }
 #else
     (void)bytes;
 #endif
-    return http1_write_at_once(c, refusal.p, refusal.n) == refusal.n;
+    bool said = http1_write_at_once(c, refusal.p, refusal.n) == refusal.n;
+    http1_log_refused(c, said ? outcome : ADMISSION_NO_ANSWER);
+    return said;
 }
 
 /* --- input that is dropped --- */
@@ -192,11 +205,15 @@ void http1_hasten(struct http1 *c)
 }
 
 /* Sends a 503, without reading the request, and lingers. */
-void http1_turn_away(struct http1 *c, struct str bytes)
+void http1_turn_away(struct http1 *c, enum census_answer answer, struct str bytes)
 {
     struct clients *all = client_clients(c->client);
     bool waits = bytes.n == 0 && c->client->endpoint->h2c && client_tls(c->client) == NULL;
-    if (all->refused >= REFUSED_MAX || (!waits && !http1_say_refused(c, bytes))) {
+    bool full = all->refused >= REFUSED_MAX;
+    c->by_ip = answer == CENSUS_PER_IP;
+    if (full)
+        http1_log_refused(c, ADMISSION_NO_ANSWER);
+    if (full || (!waits && !http1_say_refused(c, bytes))) {
         http1_free(c);
         return;
     }

@@ -43,6 +43,7 @@ struct http1 {
     bool lingering : 1; /* the response is out; what comes is dropped */
     bool refused : 1;   /* one too many: it lingers */
     bool undecided : 1; /* and has no answer yet: its first bytes say by which protocol */
+    bool by_ip : 1;     /* of limits.per_ip */
     bool reset : 1;     /* the client must see that its response is not whole */
 };
 
@@ -96,7 +97,7 @@ size_t http1_write_at_once(struct http1 *c, const char *text, size_t size);
 /* One connection too many: says 503 at once, whatever the client asks for; where it may speak
  * HTTP/2, as soon as its first bytes say which protocol it speaks. They may have come already. c
  * may be gone. */
-void http1_turn_away(struct http1 *c, struct str bytes);
+void http1_turn_away(struct http1 *c, enum census_answer answer, struct str bytes);
 /* The worker leaves and the connection is idle: another worker has it from now on. True: the
  * connection is gone. */
 bool http1_hand_over(struct client *client);

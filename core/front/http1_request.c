@@ -307,7 +307,7 @@ static bool http1_read_address(struct http1 *c, struct str in, size_t *used, boo
         http1_free(c);
         break;
     case ADMISSION_TOO_MANY:
-        http1_turn_away(c, str_skip(in, *used));
+        http1_turn_away(c, CENSUS_PER_IP, str_skip(in, *used));
         break;
     }
     *gone = true;

@@ -5,6 +5,7 @@ local h2 = require("tests.support.h2")
 local http = require("tests.support.http")
 local net = require("tests.support.net")
 local server = require("tests.support.server")
+local tls = require("tests.support.tls")
 
 local ROUTE = [[
 return {
@@ -43,7 +44,8 @@ describe("one connection too many", function()
     conn:send("PUT / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert.matches("^HTTP/1.1 503 ", conn:read_all())
     conn:close()
-    gate:wait_log("limits.per_ip: 1 connections of client 127.0.0.1 are open")
+    gate:wait_log("limits.per_ip: 1 connections of client 127.0.0.1 are open: GOAWAY with "
+      .. "ENHANCE_YOUR_CALM")
     first:close()
   end)
 
@@ -55,7 +57,45 @@ describe("one connection too many", function()
     local conn = net.connect(gate.address)
     assert.equal("", conn:read_all())
     conn:close()
+    gate:wait_log("127.0.0.1 are open: its connection is closed without an answer")
     first:close()
+  end)
+
+  it("is said to be a 503 where it speaks HTTP/1, or the listener has no HTTP/2", function()
+    local gate = start(false)
+    finally(function() gate:stop() end)
+    local first = http.open(gate.address)
+    assert.equal("by 1.1\n", first:request({ path = "/" }).body)
+    local conn = net.connect(gate.address)
+    conn:send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert.matches("^HTTP/1.1 503 ", conn:read_all())
+    conn:close()
+    gate:wait_log("127.0.0.1 are open: 503")
+    first:close()
+  end)
+
+  it("is said to be closed where it speaks TLS, and refused where it speaks FastCGI", function()
+    local pair = tls.authority():issue({ "a.test" })
+    for more, case in pairs({
+      ["tls = " .. tls.setting(pair)] = { "GET", "its connection is closed without an answer" },
+      ['protocol = "fastcgi"'] = { "", "FCGI_OVERLOADED for its requests" },
+    }) do
+      local plain, other = "127.0.0.1:" .. net.free_port(), "127.0.0.1:" .. net.free_port()
+      local gate = server.start({ own = true, address = plain, route = ([[
+        return {
+          listen = { %q, { address = %q, %s } }, workers = 1, watch = false, control = false,
+          limits = { connections = 1 },
+          on_request = function(req) return { status = 200, body = "by " .. req.version } end,
+        }]]):format(plain, other, more) })
+      finally(function() gate:stop() end)
+      local first = http.open(plain)
+      assert.equal("by 1.1", first:request({ path = "/" }).body)
+      local conn = net.connect(other)
+      pcall(conn.send, conn, case[1])
+      gate:wait_log("limits.connections: 1 are open; client %S+ " .. case[2])
+      conn:close()
+      first:close()
+    end
   end)
 
   it("is known by its PROXY header, and the bytes behind it say what it speaks", function()
