@@ -15,9 +15,9 @@ local stage = require("tests.support.stage")
 -- shadow.
 local EXAMPLES = {
   "authorizer", "balance", "canary", "certificates", "cgit", "cluster", "dokuwiki", "errors",
-  "failover", "fastcgi-in", "framework", "hello", "maintenance", "mediawiki", "multi-php", "multiplex",
-  "php-site", "prefix", "queue", "rate-limit", "roots", "shadow", "sticky", "tenants", "timeouts",
-  "two-dmz", "two-fronts", "versions", "vhosts", "webdav", "webhook", "wordpress",
+  "failover", "fastcgi-in", "framework", "hello", "maintenance", "mediawiki", "multi-php",
+  "multiplex", "php-site", "prefix", "queue", "rate-limit", "roots", "shadow", "sticky", "tenants",
+  "timeouts", "two-dmz", "two-fronts", "versions", "vhosts", "webdav", "webhook", "wordpress",
   "wordpress-cache",
 }
 
