@@ -1,6 +1,7 @@
 /* front - see front.h. */
 #include "exchange/front.h"
 
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define GIVE_MAX (1u << 20) /* bytes of a file in one turn */
@@ -32,6 +33,27 @@ struct str front_file_peek(struct front_file *f, char *scratch, size_t size)
     ssize_t n =
         pread(f->source->fd, scratch, left < size ? (size_t)left : size, (off_t)(piece->at + done));
     return (struct str){scratch, n > 0 ? (size_t)n : 0};
+}
+
+size_t front_file_read(struct front_file *f, char *out, size_t size, size_t step, size_t gap)
+{
+    struct iovec places[FRONT_FILE_STEPS];
+    int count = 0;
+    front_skip_given(f);
+    const struct file_piece *piece = f->pieces;
+    if (f->count == 0 || f->at < piece->before.n || f->source->content != NULL)
+        return 0;
+    uint64_t done = f->at - piece->before.n, left = piece->size - done;
+    if (left < size)
+        size = (size_t)left;
+    for (; size > 0 && count < FRONT_FILE_STEPS; count++) {
+        size_t some = size < step ? size : step;
+        places[count] = (struct iovec){out, some};
+        out += some + gap;
+        size -= some;
+    }
+    ssize_t n = preadv(f->source->fd, places, count, (off_t)(piece->at + done));
+    return n > 0 ? (size_t)n : 0;
 }
 
 enum front_file_result front_file_give(struct front_file *file, struct front *front, char *scratch,

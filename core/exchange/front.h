@@ -77,6 +77,12 @@ uint64_t front_file_left(const struct front_file *file);
 /* The next bytes, `size` or fewer: a slice of memory that lives as long as the file, or read into
  * `scratch`. There must be some; n = 0: they can't be read. */
 struct str front_file_peek(struct front_file *file, char *scratch, size_t size);
+/* Reads up to `size` of the next bytes into `out` by one call, with `gap` bytes left free behind
+ * each `step` of them: of one piece, and at most FRONT_FILE_STEPS steps. Returns how many there
+ * were; 0: they are in memory, or can't be read: front_file_peek knows. They are not passed over.
+ */
+enum { FRONT_FILE_STEPS = 16 };
+size_t front_file_read(struct front_file *file, char *out, size_t size, size_t step, size_t gap);
 /* Passes over n of these bytes. */
 void front_file_consume(struct front_file *file, size_t n);
 

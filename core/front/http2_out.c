@@ -5,6 +5,7 @@
  *               DATA: header            copied into `bytes` --+--> one writev --> the socket
  *                     body in memory    as it lies there -----'        '-> h->out: what it did not
  *                     body in a spool   read into `bytes`                  take
+ *                     body of a file    read into `bytes`, as many frames of it as will follow
  *
  * The buffer is the worker's: nothing is in it between two calls. While h->out has bytes nghttp2 is
  * not asked for more, so a connection keeps GATHER_BYTES at most.
@@ -19,8 +20,19 @@
 enum {
     GATHER_BYTES = 256 * 1024,
     GATHER_SLICES = 128,
-    FRAME_MOST = 16384 + 9, /* bytes of one frame: the largest that a client takes unasked */
-    TURN_MOST = 1 << 20,    /* bytes of a connection in one turn, so that others have theirs */
+    DATA_MOST = 16384, /* bytes of a frame without its header: as many as nghttp2 makes, */
+    HEADER = 9,        /* those of the header, */
+    FRAME_MOST = DATA_MOST + HEADER, /* and both: the largest that a client takes unasked */
+    AHEAD_MOST = 8,                  /* streams that have bytes read ahead */
+    TURN_MOST = 1 << 20, /* bytes of a connection in one turn, so that others have theirs */
+};
+
+/* Bytes of a stream's file that were read with those of an earlier frame, for its next frames: in
+ * `bytes`, with room for a header before each DATA_MOST of them. */
+struct gather_ahead {
+    const struct http2_stream *stream;
+    char *at; /* the room of the next header */
+    size_t left;
 };
 
 static struct {
@@ -30,6 +42,8 @@ static struct {
     int count;
     size_t size; /* of all slices */
     bool full;   /* a frame has waited for room */
+    struct gather_ahead ahead[AHEAD_MOST];
+    unsigned ahead_count;
 } gather;
 
 /* --- streams that a flush concerns --- */
@@ -86,6 +100,7 @@ static void http2_out_gather_clear(void)
 {
     gather.used = gather.size = 0;
     gather.count = 0;
+    gather.ahead_count = 0;
 }
 
 /* --- the body of a response --- */
@@ -131,6 +146,82 @@ static bool http2_out_gather_file(struct http2_stream *s, size_t n)
     return true;
 }
 
+/* --- files: several frames by one call --- */
+
+static void http2_out_take_file(struct http2_stream *s, char *frame, size_t n)
+{
+    s->req->body_out += n;
+    front_file_consume(&s->file, n);
+    http2_out_gather_slice(frame, HEADER + n);
+}
+
+/* How many bytes of the stream its next frames may take: by the windows, and by its share of the
+ * room among the streams of the connection, since nghttp2 sends them by turns. A share ends with a
+ * whole frame. */
+static size_t http2_out_reach(const struct http2_stream *s)
+{
+    struct http2 *h = s->connection;
+    nghttp2_session *session = http2_session(h);
+    size_t reach = (size_t)nghttp2_session_get_stream_remote_window_size(session, s->id);
+    size_t all = (size_t)nghttp2_session_get_remote_window_size(session);
+    size_t sharers = h->count > 0 ? h->count : 1;
+    size_t kept = gather.used + FRAME_MOST + HEADER * GATHER_SLICES;
+    size_t room = kept < GATHER_BYTES ? GATHER_BYTES - kept : 0;
+    if (room > GATHER_BYTES / sharers)
+        room = GATHER_BYTES / sharers;
+    if (sharers > 1)
+        all = all / sharers / DATA_MOST * DATA_MOST;
+    if (reach > all)
+        reach = all;
+    return reach > room ? room / DATA_MOST * DATA_MOST : reach;
+}
+
+/* Gathers a frame whose body was read with an earlier one. False: it was not, or nghttp2 has cut
+ * the frame elsewhere; what was read is read again then. */
+static bool http2_out_gather_ahead(struct http2_stream *s, const uint8_t *header, size_t n)
+{
+    unsigned i = 0;
+    while (i < gather.ahead_count && gather.ahead[i].stream != s)
+        i++;
+    if (i == gather.ahead_count)
+        return false;
+    struct gather_ahead *a = &gather.ahead[i];
+    bool fits = n == (a->left < DATA_MOST ? a->left : DATA_MOST);
+    if (fits) {
+        memcpy(a->at, header, HEADER);
+        http2_out_take_file(s, a->at, n);
+        a->at += HEADER + n;
+        a->left -= n;
+    }
+    if (!fits || a->left == 0)
+        *a = gather.ahead[--gather.ahead_count];
+    return fits;
+}
+
+/* Gathers a frame of a file, and reads the bytes of the frames that will follow it in the same
+ * call. False: nothing is gathered, and the frame is like others. */
+static bool http2_out_read_ahead(struct http2_stream *s, const uint8_t *header, size_t n)
+{
+    if (n != DATA_MOST || s->file.count == 0 || backlog_size(&s->out) > 0 ||
+        gather.ahead_count == AHEAD_MOST)
+        return false;
+    size_t reach = http2_out_reach(s);
+    if (reach <= n)
+        return false;
+    char *frame = gather.bytes + gather.used;
+    size_t got = front_file_read(&s->file, frame + HEADER, reach, DATA_MOST, HEADER);
+    if (got < n)
+        return false;
+    memcpy(frame, header, HEADER);
+    gather.used += got + (got + DATA_MOST - 1) / DATA_MOST * HEADER;
+    http2_out_take_file(s, frame, n);
+    if (got > n)
+        gather.ahead[gather.ahead_count++] = (struct gather_ahead){s, frame + HEADER + n, got - n};
+    return true;
+}
+
+/* --- frames of DATA --- */
+
 static bool http2_out_gather_body(struct http2_stream *s, size_t n)
 {
     uint64_t first = backlog_size(&s->out);
@@ -146,6 +237,25 @@ static bool http2_out_gather_body(struct http2_stream *s, size_t n)
     return true;
 }
 
+/* Gathers the header and the body of a frame. False: the body can't be read, and nothing has been
+ * gathered. */
+static bool http2_out_gather_frame(struct http2_stream *s, const uint8_t *header, size_t n)
+{
+    if (http2_out_gather_ahead(s, header, n) || http2_out_read_ahead(s, header, n))
+        return true;
+    size_t used = gather.used, size = gather.size;
+    int count = gather.count;
+    struct iovec last = gather.v[count > 0 ? count - 1 : 0];
+    http2_out_gather_copy(header, HEADER);
+    if (http2_out_gather_body(s, n))
+        return true;
+    gather.used = used;
+    gather.size = size;
+    gather.count = count;
+    gather.v[count > 0 ? count - 1 : 0] = last;
+    return false;
+}
+
 /* Gathers a DATA frame. A response whose bytes can't be read ends with RST_STREAM. */
 int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *header,
                    size_t length, nghttp2_data_source *source, void *ctx)
@@ -159,15 +269,7 @@ int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
         gather.full = true;
         return NGHTTP2_ERR_WOULDBLOCK;
     }
-    size_t used = gather.used, size = gather.size;
-    int count = gather.count;
-    struct iovec last = gather.v[count > 0 ? count - 1 : 0];
-    http2_out_gather_copy(header, 9);
-    if (!http2_out_gather_body(s, length)) {
-        gather.used = used;
-        gather.size = size;
-        gather.count = count;
-        gather.v[count > 0 ? count - 1 : 0] = last;
+    if (!http2_out_gather_frame(s, header, length)) {
         http2_out_over(s);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }

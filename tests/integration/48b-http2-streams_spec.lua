@@ -90,6 +90,56 @@ describe("a large body of HTTP/2", function()
     client:close()
   end)
 
+  it("of files is right for many streams and windows of all sizes", function()
+    local folder = process.tempdir("files")
+    local content = rig.bytes(3 * MEGABYTE)
+    stage.write(folder, { ["a.bin"] = content, ["b.bin"] = content:sub(1, 65536),
+      ["c.bin"] = content:sub(1, 16384 * 3 + 1) })
+    process.chmod(folder, "755")
+    local r = start({ responder = false, servers = { "127.0.0.1:1" },
+      on_request = ("do return { root = %q } end"):format(folder) })
+    for _, windows in ipairs({ 1, 16384, 16385, 65535, 100000, 2 ^ 24 }) do
+      local client = h2.open(r.address, { settings = { [4] = windows } })
+      for _, count in ipairs(windows < 16384 and { 1 } or { 1, 2, 5, 20 }) do
+        local asked = {}
+        for i = 1, count do
+          local name = windows < 16384 and "c" or ({ "a", "b", "c" })[i % 3 + 1]
+          local first = i * 7 % 20
+          asked[i] = { name = name, first = first, id = client:send({ path = "/" .. name .. ".bin",
+            headers = { { "range", ("bytes=%d-"):format(first) } } }) }
+        end
+        for _, one in ipairs(asked) do
+          local size = ({ a = #content, b = 65536, c = 16384 * 3 + 1 })[one.name]
+          if windows < 16384 then
+            client.conn:send(h2.window(one.id, 100000))
+          end
+          assert.is_true(content:sub(one.first + 1, size) == client:receive(one.id, 60).body,
+            ("%s from %d, window %d, %d streams"):format(one.name, one.first, windows, count))
+        end
+      end
+      client:close()
+    end
+  end)
+
+  it("breaks off where a file has shrunk", function()
+    local folder = process.tempdir("files")
+    process.chmod(folder, "755")
+    stage.write(folder, { ["a.bin"] = rig.bytes(200000) })
+    local r = start({ responder = false, servers = { "127.0.0.1:1" },
+      on_request = ("do return { root = %q } end"):format(folder) })
+    local client = h2.open(r.address, { quiet = true })
+    client.conn:send(h2.PREFACE .. h2.settings())
+    local id = client:send({ path = "/a.bin" })
+    client:until_true(function()
+      local res = client.streams[id]
+      return res and res.pieces and #table.concat(res.pieces) == 65535
+    end, "the window was used up")
+    assert.equal(0, os.execute(("truncate -s 120000 %s/a.bin"):format(folder)))
+    client.conn:send(h2.window(0, 2 ^ 20) .. h2.window(id, 2 ^ 20))
+    assert.is_truthy(client:receive(id, 60).reset)
+    client:close()
+  end)
+
   it("waits in the spool for a client that takes nothing, and is whole", function()
     local r = start({ settings = "limits = { response_memory = '8k', spool = '32M' }" })
     local client = h2.open(r.address, { quiet = true })

@@ -232,9 +232,39 @@ static void test_file(void)
     front_file_end(&file);
 }
 
+static void test_read(void)
+{
+    static char out[4096];
+    const struct file_piece pieces[] = {{STR("<"), 2, 50}, {STR_NONE, 90, 20}};
+    struct front_file file = {make_file(100), pieces, 2, 0};
+
+    test("bytes of a file are read in steps with gaps");
+    check(front_file_read(&file, out, 30, 10, 2) == 0); /* the text comes first */
+    front_file_consume(&file, 1);
+    memset(out, '.', sizeof out);
+    check(front_file_read(&file, out, 25, 10, 2) == 25);
+    check_str(((struct str){out, 31}), "cdefghijkl..mnopqrstuv..wxyza..");
+    front_file_consume(&file, 45);
+
+    test("to the end of the piece, and no more than there is");
+    check(front_file_read(&file, out, 25, 10, 2) == 5);
+    front_file_consume(&file, 5);
+    check(front_file_read(&file, out, 25, 10, 2) == 10); /* the file has shrunk */
+    front_file_consume(&file, 20);
+    check(front_file_read(&file, out, 25, 10, 2) == 0);
+    front_file_end(&file);
+
+    test("so many steps at most");
+    file =
+        (struct front_file){make_file(1000), &(const struct file_piece){STR_NONE, 0, 1000}, 1, 0};
+    check(front_file_read(&file, out, 1000, 10, 1) == 10 * FRONT_FILE_STEPS);
+    front_file_end(&file);
+}
+
 int main(void)
 {
     test_chain();
     test_file();
+    test_read();
     return test_report();
 }
