@@ -23,6 +23,8 @@ local M = {
   help = [[
 In place of METHOD and URL a command line of curl may stand, as a browser copies it:
   moongate explain route.lua curl 'https://shop.example/' -H 'Cookie: a=b' --data 'x=y'
+For https at a listener with `tls` it names the certificate that the client gets, or why there is
+none; on_certificate is called for that.
 What --log says is in docs/testing.md: the requests of an access log, and what would change.
 ]],
   options = {
