@@ -208,3 +208,25 @@ describe("route:certificate", function()
     assert.equal("3 passed, 0 failed\n", result.stdout, result.stderr)
   end)
 end)
+
+describe("examples/certificates", function()
+  it("passes its own specs, and serves a tenant that is new", function()
+    local copy = stage.copy("examples/certificates")
+    local result = server.command({ "test", copy .. "/route.lua" })
+    assert.equal("3 passed, 0 failed\n", result.stdout, result.stderr)
+    local tenants, address = process.tempdir("tenants"), "127.0.0.1:" .. net.free_port()
+    process.chmod(tenants, "755")
+    local text = process.read_file(copy .. "/route.lua"):gsub("127%.0%.0%.1:8443", address)
+    local s = server.start({ own = true, address = address, route = text,
+      files = { ["store.lua"] = process.read_file(copy .. "/store.lua") },
+      env = { CERTIFICATES = tenants } })
+    finally(function() s:stop() end)
+    assert.matches("alert number 112", tls.client(address, { "-servername", "old.test" }), 1, true)
+    stage.write(tenants, { ["path.hook.test/cert.pem"] = process.read_file(dir .. "/path.pem"),
+      ["path.hook.test/key.pem"] = process.read_file(dir .. "/path.key") })
+    os.execute(("chmod -R a+rX '%s'"):format(tenants))
+    local body, _, problem = tls.curl({ "https://path.hook.test/", "--cacert", ca.cert,
+      "--connect-to", "path.hook.test:443:" .. address })
+    assert.equal("This is path.hook.test.\n", body, problem)
+  end)
+end)
