@@ -362,7 +362,7 @@ static void test_coded(void)
     cache_count(cache, &counts);
     check_int((int64_t)(counts.entries + counts.coded), 0);
     check(has_files_soon(1));
-    check(put("both1", 'b', 1000, NULL, PATIENT) == NULL && has("both1", 'b', 1000));
+    check(put("both1", 'b', 1000, NULL, PATIENT) == CACHE_NO_REASON && has("both1", 'b', 1000));
     purge(CACHE_PURGE_KEY, STR("both1"), 0);
     check_int(files_in("."), 1);
 }
