@@ -21,7 +21,7 @@ CODER_FLAGS   = $(if $(MINIMAL),,-DMG_BROTLI -DMG_ZSTD)
 CODER_LIBS    = $(if $(MINIMAL),,$(shell pkg-config --libs libbrotlienc libzstd 2>/dev/null || echo -lbrotlienc -lzstd))
 # TLS of listeners; without it tls/none takes the place of the files that use OpenSSL.
 TLS           = $(if $(MINIMAL),,1)
-TLS_FILES     = certificate connection error facts given localhost server store
+TLS_FILES     = certificate connection error facts given ktls localhost server store
 TLS_FLAGS     = $(if $(TLS),-DMG_TLS)
 TLS_LIBS      = $(if $(TLS),$(shell pkg-config --libs libssl libcrypto 2>/dev/null || echo -lssl -lcrypto))
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)
@@ -165,7 +165,8 @@ links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/scripts = shm/scripts base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front exchange/filter base/str
-links_tls = $(if $(TLS),tls/store tls/server tls/connection tls/certificate tls/error,tls/none) tls/asked tls/pem shm/tickets
+links_tls = $(if $(TLS),tls/store tls/server tls/connection tls/ktls tls/certificate tls/error,tls/none) tls/asked tls/pem shm/tickets
+links_front/farewell = front/farewell tls/ktls $(links_base/loop)
 links_front/listener = front/listener $(links_log) \
                        base/loop base/input shm/metrics shm/lock base/str $(links_tls)
 links_process/bind = process/bind base/addr base/str
@@ -180,14 +181,15 @@ test_libs_base/log = -pthread
 test_libs_base/writer = -pthread
 test_libs_base/password = $(CRYPTO_LIBS) -pthread
 test_libs_fastcgi/connection = -lev
+test_libs_front/farewell = -lev
 test_libs_front/listener = -lev $(TLS_LIBS)
 test_libs_front/sender = -lev
 test_libs_base/resolve = -lev $(CARES_LIBS)
-UNITS += http/caching shm/cache shm/tickets $(if $(TLS),tls/asked tls/certificate tls/connection tls/pem tls/server)
+UNITS += http/caching shm/cache shm/tickets $(if $(TLS),front/farewell tls/asked tls/certificate tls/connection tls/pem tls/server)
 links_shm/tickets = shm/tickets
 links_tls/asked = tls/asked $(links_tls/certificate)
 links_tls/certificate = tls/certificate tls/pem tls/error base/str
-links_tls/connection = tls/connection tls/asked $(links_tls/server)
+links_tls/connection = tls/connection tls/ktls tls/asked $(links_tls/server)
 links_tls/pem = tls/pem base/str
 links_tls/server = tls/server shm/tickets $(links_tls/certificate)
 test_libs_shm/tickets = -pthread
@@ -204,9 +206,9 @@ FUZZ = answer chunks forwarded gateway $(if $(HTTP2),http2) params proxy range r
 links_fuzz/answer = fastcgi/cgi $(links_http/h1)
 links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
-links_fuzz/gateway = front/gateway front/gateway_request front/gateway_out front/clients front/admission front/proxyproto \
+links_fuzz/gateway = front/gateway front/gateway_request front/gateway_out front/clients front/farewell front/admission front/proxyproto \
                      front/transport_tls $(links_tls) $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
-links_fuzz/http2 = front/http2 front/http2_session front/http2_stream front/http2_leave front/http2_out front/http2_toll base/region front/clients \
+links_fuzz/http2 = front/http2 front/http2_session front/http2_stream front/http2_leave front/http2_out front/http2_toll base/region front/clients front/farewell \
                    front/transport_tls $(links_tls) front/admission front/proxyproto exchange/front http/h2 http/check http/uri $(links_front/sender) \
                    $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
 libs_fuzz/http2 = $(HTTP2_LIBS)
@@ -362,6 +364,13 @@ test-docker:
 	@tools/install run systems test
 	@tools/trial-docker
 
+# TLS in the kernel, in a machine of qemu with Debian's kernel; that is only unpacked. The first time it
+# fetches 80 MB, and takes ten minutes.
+trial-ktls:
+	@tools/install build ktls
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moongate
+	@MOONGATE=$(BUILD)/moongate tools/trial-ktls
+
 # --- use ---
 
 # The binary for packages: compiled by what a short run of the benchmark does most (PGO), as one (LTO).
@@ -438,4 +447,4 @@ clean:
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test test-minimal test-import test-wordpress test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb test-docker tuning clean format
+.PHONY: all programs test test-minimal test-import test-wordpress test-multiphp unit spec integration asan fuzz fuzzers lint bench trial trial-ktls run install uninstall deb test-deb test-docker tuning clean format

@@ -8,11 +8,25 @@
 
 static void clients_on_idle_time(struct deadline *d);
 
+/* A connection, or what was left of it, is gone. */
+static void clients_lose(struct clients *clients)
+{
+    clients->count--;
+    if (clients->count == 0 && clients->on_empty != NULL)
+        clients->on_empty(clients->ctx);
+}
+
+static void clients_on_left(struct farewell *f)
+{
+    clients_lose((struct clients *)((char *)f - offsetof(struct clients, farewell)));
+}
+
 void clients_init(struct clients *clients, struct loop *loop, struct generation **current)
 {
     *clients = (struct clients){.loop = loop, .current = current};
     sender_turn_init(&clients->turn, loop);
     deadline_init(&clients->idle_time, loop, clients_on_idle_time);
+    farewell_init(&clients->farewell, loop, clients_on_left);
 }
 
 /* --- endpoints --- */
@@ -83,6 +97,7 @@ void clients_fini(struct clients *clients)
         free(spare);
     }
     deadline_fini(&clients->idle_time);
+    farewell_fini(&clients->farewell);
     sender_turn_fini(&clients->turn);
 }
 
@@ -248,11 +263,10 @@ void client_fini(struct client *c, bool reset)
     clients_list_remove(client_list_of(c), c);
     client_end_active(c);
     struct transport t = client_transport(c);
-    t.ops->close(&t, reset);
+    enum transport_rest rest = t.ops->close(&t, reset);
     endpoint_drop(c->endpoint);
-    all->count--;
-    if (all->count == 0 && all->on_empty != NULL)
-        all->on_empty(all->ctx);
+    if (rest == TRANSPORT_CLOSED || !farewell_take(&all->farewell, t.fd, rest == TRANSPORT_UNSAID))
+        clients_lose(all);
 }
 
 void client_watch(struct client *c, int events)

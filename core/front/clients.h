@@ -17,6 +17,7 @@
 #define MG_FRONT_CLIENTS_H
 
 #include "exchange/generation.h"
+#include "front/farewell.h"
 #include "front/sender.h"
 #include "shm/census.h"
 
@@ -38,10 +39,11 @@ struct clients {
     struct sender_turn turn;
     struct generation **current; /* what new requests run on */
     struct client_list idle, active;
-    unsigned count;            /* of both */
+    unsigned count;            /* of both, and of `farewell` */
     unsigned busy;             /* of `active` */
     struct deadline idle_time; /* of the first of `idle` */
     double idle_armed;         /* the seconds that one might be idle when idle_time was set */
+    struct farewell farewell;  /* sockets of connections that have ended */
     struct endpoint *endpoints;
     struct client_spare *spare; /* memory for active parts of http1, which gives it back here */
     unsigned spare_count;
@@ -98,8 +100,8 @@ struct endpoint {
     struct endpoint *next;
     struct clients *clients;
     const struct protocol *protocol;
-    const struct transport_ops *transport;
-    struct str listener; /* see client_origin */
+    const struct transport_ops *transport; /* see client_transport */
+    struct str listener;                   /* see client_origin */
     struct peer local;
     unsigned users; /* connections, and one while it is in the list */
     bool control;
@@ -183,14 +185,17 @@ static inline struct clients *client_clients(const struct client *c)
 /* Its bytes, in both directions. */
 static inline struct transport client_transport(const struct client *c)
 {
-    return (struct transport){
+    struct transport t = {
         .ops = c->endpoint->transport, .fd = c->io.fd, .tls = (struct tls *)(c + 1)};
+    if (t.ops == &transport_tls_ops && tls_is_in_kernel(t.tls))
+        t.ops = &transport_ktls_ops;
+    return t;
 }
 static inline ssize_t client_read(struct client *c, char *out, size_t size)
 {
     struct transport t = client_transport(c);
     ssize_t n = t.ops->read(&t, out, size);
-    if (t.ops == &transport_tls_ops && n > 0 && tls_has_more(t.tls)) /* no event comes for that */
+    if (transport_is_tls(&t) && n > 0 && tls_has_more(t.tls)) /* no event comes for that */
         ev_feed_event(client_clients(c)->loop->ev, &c->io, EV_READ);
     return n;
 }

@@ -29,12 +29,13 @@ static void transport_plain_shutdown(struct transport *t)
     shutdown(t->fd, SHUT_WR);
 }
 
-static void transport_plain_close(struct transport *t, bool reset)
+static enum transport_rest transport_plain_close(struct transport *t, bool reset)
 {
     struct linger now = {.l_onoff = 1};
     if (reset)
         setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     close(t->fd);
+    return TRANSPORT_CLOSED;
 }
 
 const struct transport_ops transport_plain_ops = {

@@ -5,6 +5,7 @@
 #include "process/certcheck.h"
 
 #include "process/certificates.h"
+#include "tls/ktls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +60,22 @@ static unsigned certcheck_take_name(const char **report, char name[CERTCHECK_NAM
     return (unsigned)number;
 }
 
+/* A route that asks for TLS in the kernel is served without, where there is none. */
+static void certcheck_look_for_ktls(const struct plan *plan)
+{
+    char text[256];
+    for (unsigned i = 0; i < plan->tls_count; i++) {
+        const struct plan_tls *line = &plan->tls[i];
+        if (strcmp(line->key, "ktls") != 0 || strcmp(line->first, "asked") != 0 ||
+            ktls_problem() == NULL)
+            continue;
+        snprintf(text, sizeof text,
+                 "listen[%u]: tls: ktls = true, but %s. TLS is served without it", line->number,
+                 ktls_problem());
+        certcheck_problem(NULL, text, false);
+    }
+}
+
 /* `user`: whom to become once the files are read; NULL: nobody. */
 static void certcheck_look(const char *report, const struct user *user)
 {
@@ -73,6 +90,8 @@ static void certcheck_look(const char *report, const struct user *user)
     plan_read(&plan, text);
     free(text);
     const char *err = certificates_open(&plan, &file, &folders);
+    if (number == 0)
+        certcheck_look_for_ktls(&plan);
     if (err == NULL && user != NULL)
         err = user_become(user);
     struct tls_store *store =

@@ -1,6 +1,7 @@
 /* certificates - see certificates.h. */
 #include "process/certificates.h"
 
+#include "tls/ktls.h"
 #include "tls/pem.h"
 #include "tls/store.h"
 
@@ -134,6 +135,8 @@ static const char *certificates_add_line(int out, const struct plan *plan,
                                          const struct plan_tls *line)
 {
     bool found = true;
+    if (strcmp(line->key, "ktls") == 0 && ktls_problem() != NULL)
+        return NULL;
     if (strcmp(line->key, "folder") != 0)
         return certificates_add(out, line,
                                 strcmp(line->key, "pair") == 0        ? 2

@@ -5,6 +5,8 @@
  * The route names the files, so nothing of them but blocks of PEM with certificates and private
  * keys goes to the workers: a route can't have the master read it another file. Nothing is parsed
  * here; what a certificate or a key is not, workers and `moongate check` say.
+ *
+ * The master also asks the kernel for its TLS (tls/ktls), once and where a listener may use it.
  */
 #ifndef MG_PROCESS_CERTIFICATES_H
 #define MG_PROCESS_CERTIFICATES_H

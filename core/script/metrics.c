@@ -345,6 +345,7 @@ static int metrics_core_counters(lua_State *L)
     metrics_push_turns(L, m);
     lua_setfield(L, -2, "turns");
     metrics_set_sum(L, "accepted", m, offsetof(struct metrics_sheet, accepted));
+    metrics_set_sum(L, "ktls", m, offsetof(struct metrics_sheet, ktls));
     metrics_set_sum(L, "refreshed", m, offsetof(struct metrics_sheet, refreshed));
     metrics_set_sum(L, "shared_full", m, offsetof(struct metrics_sheet, shared_full));
     metrics_push_coded(L, m);

@@ -137,6 +137,7 @@ struct metrics_sheet {
     uint64_t accepted;                      /* connections of clients */
     uint64_t refused[2];                    /* by limits.connections, by limits.per_ip */
     uint64_t tls[METRICS_TLS_VERSIONS][2];  /* handshakes: whole ones, and resumed sessions */
+    uint64_t ktls;                          /* those after which the kernel makes the records */
     uint64_t handshake[METRICS_HANDSHAKES]; /* those that have failed, enum metrics_handshake */
     uint64_t limited[METRICS_LIMITS];       /* requests that a limit has refused */
     uint64_t cached[CACHE_USES];         /* requests by what the cache has done, enum cache_use */

@@ -3,6 +3,7 @@
 
 #include "tls/asked.h"
 #include "tls/error.h"
+#include "tls/ktls.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -10,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,7 +67,7 @@ static int tls_bio_write(BIO *bio, const char *bytes, size_t size, size_t *done)
     BIO_clear_retry_flags(bio);
     *done = size;
     if (size > OUT_SIZE - now.out_used) /* a flight of more than HELLO_MAX */
-        return 0;
+        return -1;
     memcpy(now.out + now.out_used, bytes, size);
     now.out_used += size;
     return 1;
@@ -85,6 +87,7 @@ static int tls_bio_create(BIO *bio)
     return 1;
 }
 
+/* Makes a BIO that ends here, from which OpenSSL reads, and to which it writes without kTLS. */
 static BIO *tls_bio(void)
 {
     static BIO_METHOD *method;
@@ -117,11 +120,23 @@ static ssize_t tls_send(const struct tls *t, const char *bytes, size_t n, bool m
     return send(t->fd, bytes, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 }
 
+/* Writes a record of OpenSSL's that is held, of the type that its socket BIO has been told. The
+ * kernel takes it whole or not at all. */
+static ssize_t tls_kernel_send_held(const struct tls *t)
+{
+    BIO *socket = BIO_find_type(SSL_get_wbio(t->ssl), BIO_TYPE_SOCKET);
+    int n = BIO_write(socket, t->held, (int)t->held_size);
+    if (n <= 0)
+        errno = BIO_should_retry(socket) ? EAGAIN : EPIPE;
+    return n;
+}
+
 bool tls_flush(struct tls *t)
 {
     if (t->held == NULL)
         return t->state != TLS_BROKEN;
-    ssize_t n = tls_send(t, t->held + t->held_at, t->held_size - t->held_at, false);
+    ssize_t n = t->kernel ? tls_kernel_send_held(t)
+                          : tls_send(t, t->held + t->held_at, t->held_size - t->held_at, false);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         tls_break(t);
     if (n <= 0)
@@ -134,26 +149,26 @@ bool tls_flush(struct tls *t)
     return true;
 }
 
-/* Keeps what the socket has not taken of now.out. */
-static void tls_hold_rest(struct tls *t, size_t taken)
+/* Keeps bytes that the socket has not taken, behind those that are held. */
+static void tls_hold(struct tls *t, const char *bytes, size_t n)
 {
-    size_t rest = now.out_used - taken, before = t->held != NULL ? t->held_size - t->held_at : 0;
-    if (rest == 0)
+    size_t before = t->held != NULL ? t->held_size - t->held_at : 0;
+    if (n == 0)
         return;
-    if (before + rest > HELD_MAX) {
+    if (before + n > HELD_MAX) {
         tls_break(t);
         return;
     }
-    char *held = malloc(before + rest);
+    char *held = malloc(before + n);
     if (held == NULL)
         abort();
     if (before > 0)
         memcpy(held, t->held + t->held_at, before);
-    memcpy(held + before, now.out + taken, rest);
+    memcpy(held + before, bytes, n);
     free(t->held);
     t->held = held;
     t->held_at = 0;
-    t->held_size = before + rest;
+    t->held_size = before + n;
 }
 
 /* Writes now.out, or keeps it behind what is held. Returns the bytes that have left. */
@@ -167,9 +182,85 @@ static size_t tls_write_out(struct tls *t, bool more)
     }
     size_t taken = n > 0 ? (size_t)n : 0;
     if (t->state != TLS_BROKEN)
-        tls_hold_rest(t, taken);
+        tls_hold(t, now.out + taken, now.out_used - taken);
     now.out_used = 0;
     return taken;
+}
+
+/* --- the BIO with kTLS --- */
+
+/* Takes what OpenSSL writes: before the kernel makes records as the other BIO does, from then on a
+ * record that is no application's (a ticket, an alert) for the socket BIO below. One of them may
+ * wait for room in the socket. */
+static int tls_kernel_bio_write(BIO *bio, const char *bytes, size_t size, size_t *done)
+{
+    struct tls *t = BIO_get_data(bio);
+    if (!t->kernel)
+        return tls_bio_write(bio, bytes, size, done);
+    BIO_clear_retry_flags(bio);
+    *done = size;
+    if (t->rekey || t->held != NULL)
+        return -1;
+    if (BIO_write(BIO_next(bio), bytes, (int)size) == (int)size)
+        return 1;
+    if (!BIO_should_retry(BIO_next(bio)))
+        return -1;
+    tls_hold(t, bytes, size);
+    return 1;
+}
+
+/* OpenSSL flushes the BIO before it gives the kernel its keys, and before each record of its own
+ * that the kernel makes. The commands by which it does both are its own, and are passed to the
+ * socket BIO below; not while bytes of its own records wait, and then it goes on without kTLS. */
+static long tls_kernel_bio_ctrl(BIO *bio, int what, long number, void *pointer)
+{
+    struct tls *t = BIO_get_data(bio);
+    if (what == BIO_CTRL_DUP)
+        return 1;
+    if (what == BIO_CTRL_FLUSH && t->kernel)
+        return tls_flush(t);
+    if (what == BIO_CTRL_FLUSH) {
+        tls_write_out(t, false);
+        return 1;
+    }
+    if (BIO_next(bio) == NULL || (!t->kernel && (now.out_used > 0 || t->held != NULL)))
+        return 0;
+    long result = BIO_ctrl(BIO_next(bio), what, number, pointer);
+    t->kernel = BIO_get_ktls_send(BIO_next(bio));
+    return result;
+}
+
+static BIO *tls_kernel_bio(struct tls *t)
+{
+    static BIO_METHOD *method;
+    if (method == NULL) {
+        method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_FILTER, "moongate with kTLS");
+        if (method == NULL)
+            abort();
+        BIO_meth_set_write_ex(method, tls_kernel_bio_write);
+        BIO_meth_set_ctrl(method, tls_kernel_bio_ctrl);
+        BIO_meth_set_create(method, tls_bio_create);
+    }
+    BIO *bio = BIO_new(method), *socket = BIO_new_socket(t->fd, BIO_NOCLOSE);
+    if (bio == NULL || socket == NULL)
+        abort();
+    BIO_set_data(bio, t);
+    return BIO_push(bio, socket);
+}
+
+/* Called by OpenSSL with each message before it is handled: notes that the client has asked for new
+ * keys of this side (RFC 8446 section 4.6.3). OpenSSL would make some that the kernel does not get
+ * before Linux 6.14, and never from OpenSSL 3.0. */
+static void tls_on_message(int is_sent, int version, int type, const void *bytes, size_t size,
+                           SSL *ssl, void *ctx)
+{
+    const unsigned char *message = bytes;
+    struct tls *t = ctx;
+    (void)version, (void)ssl;
+    if (t->kernel && !is_sent && type == SSL3_RT_HANDSHAKE && size > SSL3_HM_HEADER_LENGTH &&
+        message[0] == SSL3_MT_KEY_UPDATE &&
+        message[SSL3_HM_HEADER_LENGTH] == SSL_KEY_UPDATE_REQUESTED)
+        t->rekey = true;
 }
 
 /* --- life --- */
@@ -212,7 +303,11 @@ static void tls_create(struct tls *t)
     t->ssl = SSL_new(t->server->ctx);
     if (t->ssl == NULL)
         abort();
-    SSL_set_bio(t->ssl, bio, bio);
+    SSL_set_bio(t->ssl, bio, t->server->ktls ? tls_kernel_bio(t) : bio);
+    if (t->server->ktls) {
+        SSL_set_msg_callback(t->ssl, tls_on_message);
+        SSL_set_msg_callback_arg(t->ssl, t);
+    }
     SSL_set_accept_state(t->ssl);
 }
 
@@ -354,6 +449,17 @@ static int tls_shake(struct tls *t)
 
 /* --- reading --- */
 
+/* The client can't have new keys of this side: an alert says that the connection ends, which the
+ * old ones may still do. */
+static ssize_t tls_refuse_rekey(struct tls *t)
+{
+    ssize_t result = tls_fail(t);
+    ktls_send_alert(t->fd, KTLS_INTERNAL_ERROR);
+    now.failure = "the client asks for new keys, which the kernel does not make";
+    errno = EPROTO;
+    return result;
+}
+
 /* Decrypts what now.in holds. Returns the plain bytes, or as tls_read. */
 static ssize_t tls_decrypt(struct tls *t, char *out, size_t size)
 {
@@ -367,6 +473,8 @@ static ssize_t tls_decrypt(struct tls *t, char *out, size_t size)
         else
             why = SSL_get_error(t->ssl, done);
     }
+    if (t->rekey)
+        return tls_refuse_rekey(t);
     if (why == SSL_ERROR_SSL || why == SSL_ERROR_SYSCALL)
         return tls_fail(t);
     if (now.out_used > 0) /* the answer to a KeyUpdate, say */
@@ -557,12 +665,36 @@ static ssize_t tls_settle_owed(struct tls *t, const struct iovec *slices, int co
     return (ssize_t)settled;
 }
 
+/* False and errno: nothing can be given to the kernel, or not yet. */
+static bool tls_kernel_is_ready(struct tls *t)
+{
+    bool ready = t->state == TLS_OPEN && tls_flush(t);
+    if (!ready)
+        errno = t->state == TLS_BROKEN ? EPIPE : t->state == TLS_OPEN ? EAGAIN : ENOTCONN;
+    return ready;
+}
+
+static ssize_t tls_kernel_writev(struct tls *t, const struct iovec *slices, int count, bool more)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)slices, .msg_iovlen = (size_t)count};
+    if (!tls_kernel_is_ready(t))
+        return -1;
+    return sendmsg(t->fd, &msg, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+}
+
+ssize_t tls_sendfile(struct tls *t, int file, off_t at, size_t size)
+{
+    return tls_kernel_is_ready(t) ? sendfile(t->fd, file, &at, size) : -1;
+}
+
 ssize_t tls_writev(struct tls *t, const struct iovec *slices, int count, bool more)
 {
     struct tls_record records[BATCH];
     struct tls_place place = {slices, count, 0};
     if (t->state == TLS_CLEAR)
         return writev(t->fd, slices, count);
+    if (t->kernel)
+        return tls_kernel_writev(t, slices, count, more);
     if (t->state != TLS_OPEN) {
         errno = t->state == TLS_OPENING ? ENOTCONN : EPIPE;
         return -1;

@@ -15,6 +15,17 @@
  * reported as written. The caller gives the same bytes again when there is room, as with any
  * socket, and they are reported when their records have left.
  *
+ * With kTLS (tls/ktls) the kernel makes the records of what is written: OpenSSL gives it the keys
+ * inside the handshake, and from then on `out` is not used.
+ *
+ *     caller's slices, files ------------------------------------> socket, records of the kernel's
+ *     OpenSSL's alerts and tickets --BIO--> OpenSSL's socket BIO --> socket
+ *                                     \--> held: one that the socket has not taken
+ *
+ * It is the listener's `ktls`, and begins only where kernel and cipher allow it and all bytes of
+ * the handshake have left; else the connection goes on as any other. A client that asks for new
+ * keys of this side (KeyUpdate) has its connection ended by an alert.
+ *
  * Where a script has the certificate of the name that a client asks for (tls/asked), the handshake
  * stops until the answer is there. Bytes of the client are read meanwhile, so that its end is
  * noticed.
@@ -62,6 +73,9 @@ struct tls {
     int fd;        /* the caller's */
     uint8_t state; /* enum tls_state */
     bool ended;    /* the client's close_notify has come */
+    bool kernel;   /* the kernel makes the records that are sent (kTLS); held is then one record of
+                      OpenSSL's that is not encrypted yet */
+    bool rekey;    /* the client has asked for new keys, which the kernel can't have */
     bool before;   /* bytes that are not TLS come first, a header of the PROXY protocol */
 };
 
@@ -83,6 +97,8 @@ void tls_fini(struct tls *t);
 ssize_t tls_read(struct tls *t, char *out, size_t size);
 /* As writev(2), but all that the socket takes; see `owed`. */
 ssize_t tls_writev(struct tls *t, const struct iovec *slices, int count, bool more);
+/* As sendfile(2), from `at` on; for connections with kTLS. */
+ssize_t tls_sendfile(struct tls *t, int file, off_t at, size_t size);
 /* Writes held ciphertext. False: some is left, or the socket is broken. */
 bool tls_flush(struct tls *t);
 /* Sends close_notify, once, as far as the socket takes it. */
@@ -102,6 +118,11 @@ static inline bool tls_has_begun(const struct tls *t)
 static inline bool tls_waits(const struct tls *t)
 {
     return t->held != NULL;
+}
+/* True when the kernel makes the records that are sent (kTLS). */
+static inline bool tls_is_in_kernel(const struct tls *t)
+{
+    return t->kernel;
 }
 static inline enum tls_state tls_state(const struct tls *t)
 {

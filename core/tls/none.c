@@ -6,6 +6,7 @@
 #include "tls/connection.h"
 #include "tls/facts.h"
 #include "tls/given.h"
+#include "tls/ktls.h"
 #include "tls/localhost.h"
 #include "tls/store.h"
 
@@ -93,6 +94,19 @@ void facts_of_given(struct str cert, struct str key, const char *name, facts_tel
     tell(ctx, "unusable", ABSENT);
 }
 
+/* --- ktls --- */
+
+const char *ktls_problem(void)
+{
+    return ABSENT;
+}
+
+bool ktls_send_alert(int fd, enum ktls_alert alert)
+{
+    (void)fd, (void)alert;
+    return false;
+}
+
 /* --- localhost --- */
 
 const char *localhost_make(char **cert, char **key)
@@ -139,6 +153,12 @@ ssize_t tls_read(struct tls *t, char *out, size_t size)
 ssize_t tls_writev(struct tls *t, const struct iovec *slices, int count, bool more)
 {
     (void)t, (void)slices, (void)count, (void)more;
+    abort();
+}
+
+ssize_t tls_sendfile(struct tls *t, int file, off_t at, size_t size)
+{
+    (void)t, (void)file, (void)at, (void)size;
     abort();
 }
 

@@ -231,6 +231,8 @@ static void server_set_options(SSL_CTX *ctx, const struct tls_settings *settings
     SSL_CTX_set_max_proto_version(ctx, settings->tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                  (settings->tickets == NULL ? SSL_OP_NO_TICKET : 0));
+    if (settings->ktls)
+        SSL_CTX_set_options(ctx, SSL_OP_ENABLE_KTLS);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets alone */
     SSL_CTX_set_timeout(ctx, TICKETS_LIFE);
@@ -252,6 +254,7 @@ struct tls_server *tls_server_new(const struct tls_settings *settings, const cha
                              .verify = settings->verify,
                              .http2 = settings->http2,
                              .asks = settings->asks,
+                             .ktls = settings->ktls,
                              .users = 1};
     SSL_CTX_set_app_data(ctx, s);
     server_set_options(ctx, settings);

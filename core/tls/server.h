@@ -36,6 +36,7 @@ struct tls_settings {
     const char *ciphers; /* as OpenSSL names them, ':' between them; NULL: TLS_CIPHERS */
     bool http2;          /* ALPN offers h2 */
     bool asks;           /* a script has certificates for further names (tls/asked) */
+    bool ktls;           /* the kernel may make the records that are sent (tls/ktls) */
     enum tls_verify verify;
     struct str client_ca; /* certificates of authorities in PEM; n = 0: none */
     const char *client_ca_source;
@@ -58,6 +59,7 @@ struct tls_server {
     enum tls_verify verify;
     bool http2; /* ALPN offers h2 */
     bool asks;
+    bool ktls;
     unsigned users;
 };
 

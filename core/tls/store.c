@@ -130,6 +130,8 @@ static const char *store_read(struct store_draft *draft, const struct store_entr
 #endif
     } else if (strcmp(e->key, "hook") == 0) {
         draft->settings.asks = true;
+    } else if (strcmp(e->key, "ktls") == 0) {
+        draft->settings.ktls = true;
     } else if (strcmp(e->key, "verify") == 0) {
         draft->settings.verify =
             strcmp(value, "required") == 0 ? TLS_VERIFY_REQUIRED : TLS_VERIFY_OPTIONAL;

@@ -7,9 +7,9 @@
  *     NUMBER TAB KEY TAB NAME TAB NAME TAB SIZE TAB SIZE NEWLINE, then that many bytes twice
  *
  * NUMBER is that of the TLS in the route, from 1 on. Keys: "versions", "ciphers" and "verify"
- * (their value is the first name), "hook" (a script has further certificates), "client_ca" (the
- * first bytes are a file's), "pair" (a certificate and its key; the names are the files') and
- * "found" (a pair of a folder).
+ * (their value is the first name), "hook" (a script has further certificates), "ktls" (the kernel
+ * has TLS, and the route allows its use), "client_ca" (the first bytes are a file's), "pair" (a
+ * certificate and its key; the names are the files') and "found" (a pair of a folder).
  */
 #ifndef MG_TLS_STORE_H
 #define MG_TLS_STORE_H

@@ -60,7 +60,7 @@ local function check_certificates(source, normalized)
   local kept = {}
   for i, listener in ipairs(normalized.listen) do
     local problem = listener.tls
-      and (tls.complete(listener.tls, normalized.hooks.on_certificate ~= nil)
+      and (tls.complete(listener.tls, normalized.hooks.on_certificate ~= nil, listener.address)
         or tls.keep(kept, listener.tls))
     if problem then
       walk.fail(source, { "listen", i, "tls" }, ("listen[%d]: tls: %s"):format(i, problem))

@@ -88,6 +88,13 @@ function READERS.none_ttl(value)
     units.DURATION .. ", from a second to a day"
 end
 
+function READERS.ktls(value)
+  if type(value) == "boolean" then
+    return value
+  end
+  return nil, "true or false"
+end
+
 --- Reads the named keys of a table.
 ---@return table|nil normalized, string|nil problem
 local function fields(value, known, others)
@@ -134,8 +141,8 @@ end
 --- The setting: a pair, a list of pairs, or a folder, and rules beside them. None of them is for
 --- routes with the hook on_certificate.
 ---@param value any
----@return table|nil normalized pairs, folder, versions, ciphers, client_ca, verify, and of M.KEPT
---- what is said
+---@return table|nil normalized pairs, folder, versions, ciphers, client_ca, verify, ktls,
+--- and of M.KEPT what is said
 ---@return string|nil expected, string|nil problem
 function M.check(value)
   if type(value) ~= "table" then
@@ -143,7 +150,8 @@ function M.check(value)
   elseif not features.has("tls") then
     return nil, nil, features.problem("tls")
   end
-  local known = { folder = true, versions = true, ciphers = true, client_ca = true, verify = true }
+  local known = { folder = true, versions = true, ciphers = true, client_ca = true, verify = true,
+    ktls = true }
   for key in pairs(M.KEPT) do
     known[key] = true
   end
@@ -173,12 +181,20 @@ function M.check(value)
   return normalized
 end
 
---- Notes whether the route has the hook on_certificate, which has further certificates.
+--- Notes whether the route has the hook on_certificate, which has further certificates, and that
+--- the kernel's TLS is TCP's alone.
 ---@param tls table normalized
 ---@param has_hook boolean
+---@param address string the listener's
 ---@return string|nil problem
-function M.complete(tls, has_hook)
+function M.complete(tls, has_hook, address)
   tls.hook = has_hook or nil
+  if address:match("^unix:") then
+    if tls.ktls then
+      return "'ktls' is for TCP: the kernel has no TLS on unix sockets"
+    end
+    tls.ktls = false
+  end
   if #tls.pairs == 0 and not tls.folder and not has_hook then
     return "'cert' and 'key' are missing, or 'folder', or the route's hook on_certificate"
   end
@@ -219,6 +235,9 @@ function M.report(add, number, tls, http2)
     if tls[key] then
       add("tls", number, key, tls[key], "")
     end
+  end
+  if tls.ktls ~= false then
+    add("tls", number, "ktls", tls.ktls and "asked" or "offered", "")
   end
   for _, one in ipairs(tls.pairs) do
     add("tls", number, "pair", one.cert, one.key)

@@ -444,6 +444,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field ciphers? string|string[] names as OpenSSL has them
 ---@field client_ca? string an absolute path: authorities of clients' certificates
 ---@field verify? "optional"|"required" whether a client must have a certificate
+---@field ktls? boolean whether the kernel makes the records that are sent; default: where it can
 ---@field cache? integer certificates of on_certificate that each worker keeps, default 4096
 ---@field ttl? moongate.Duration how long one is kept where the hook does not say it, default 1h
 ---@field none_ttl? moongate.Duration how long a name without a certificate is not asked for again, default 10s

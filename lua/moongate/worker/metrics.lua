@@ -59,6 +59,8 @@ local function handshakes(page, counters)
         counters.tls[version][session])
     end
   end
+  page:family("counter", "moongate_tls_kernel_connections",
+    "Connections whose TLS records the kernel makes (kTLS)."):add("", counters.ktls)
   family = page:family("counter", "moongate_tls_handshake_failures",
     "Handshakes of TLS that have failed.")
   for _, reason in ipairs(sorted_keys(counters.handshake_failures)) do

@@ -28,29 +28,44 @@ describe("tls of a listener", function()
 
   it("has rules beside its certificates", function()
     assert.same({ "tls 3 versions 1.3 ", "tls 3 ciphers A:B ", "tls 3 verify required ",
-      "tls 3 client_ca /ca.pem ", "tls 3 pair /c.pem /k.pem", "tls 3 folder /f " },
+      "tls 3 client_ca /ca.pem ", "tls 3 ktls offered ", "tls 3 pair /c.pem /k.pem",
+      "tls 3 folder /f " },
       report({ PAIR, folder = "/f", versions = "1.3", ciphers = { "A", "B" }, verify = "required",
         client_ca = "/ca.pem" }))
   end)
 
   it("has certificates, or a hook that gives them", function()
     local none, hooked = tls.check({}), tls.check({})
-    assert.matches("on_certificate", tls.complete(none, false))
-    assert.is_nil(tls.complete(hooked, true))
-    assert.is_nil(tls.complete(tls.check(PAIR), false))
+    assert.matches("on_certificate", tls.complete(none, false, ":443"))
+    assert.is_nil(tls.complete(hooked, true, ":443"))
+    assert.is_nil(tls.complete(tls.check(PAIR), false, ":443"))
     local lines = {}
     tls.report(function(...)
       lines[#lines + 1] = table.concat({ ... }, " ")
     end, 2, hooked)
-    assert.same({ "tls 2 hook on_certificate " }, lines)
+    assert.same({ "tls 2 ktls offered ", "tls 2 hook on_certificate " }, lines)
+  end)
+
+  it("has the kernel's TLS where it may, and never on unix sockets", function()
+    local function complete(ktls, address)
+      local normal = tls.check({ PAIR, ktls = ktls })
+      return tls.complete(normal, false, address), normal.ktls
+    end
+    assert.same({ "tls 3 ktls asked ", "tls 3 pair /c.pem /k.pem" },
+      report({ PAIR, ktls = true }))
+    assert.same({ "tls 3 pair /c.pem /k.pem" }, report({ PAIR, ktls = false }))
+    assert.is_nil(complete(true, ":443"))
+    assert.matches("unix sockets", (complete(true, "unix:/run/x")))
+    assert.same({ nil, false }, { complete(nil, "unix:/run/x") })
+    assert.same({ nil, false }, { complete(false, "unix:/run/x") })
   end)
 
   it("bounds what is kept of the hook's answers, for all listeners alike", function()
     local said = tls.check({ cache = 100000, ttl = "24h", misses = 500 })
     assert.same({ pairs = {}, cache = 100000, ttl = 86400, misses = 500 }, said)
     assert.matches("'cache' is about the route's hook on_certificate",
-      tls.complete(tls.check({ PAIR, cache = 5 }), false))
-    assert.is_nil(tls.complete(said, true))
+      tls.complete(tls.check({ PAIR, cache = 5 }), false, ":443"))
+    assert.is_nil(tls.complete(said, true, ":443"))
     local kept = {}
     assert.is_nil(tls.keep(kept, said))
     assert.is_nil(tls.keep(kept, tls.check({ none_ttl = "1m", ttl = "1440m" })))
@@ -68,7 +83,7 @@ describe("tls of a listener", function()
       { { PAIR, versions = "1.1" }, "RFC 8996" }, { { PAIR, versions = {} }, '"1.2"' },
       { { PAIR, ciphers = "A B" }, "OpenSSL" }, { { PAIR, verify = "yes" }, '"optional"' },
       { { PAIR, verify = "required" }, "needs 'client_ca'" },
-      { { PAIR, client_ca = "/ca" }, "needs verify" },
+      { { PAIR, client_ca = "/ca" }, "needs verify" }, { { PAIR, ktls = 1 }, "true or false" },
       { { cache = 0 }, "whole number from 1 to 100000, got 0" },
       { { cache = 100001 }, "whole number" }, { { cache = 1.5 }, "whole number" },
       { { misses = "9" }, "whole number from 1 to 1000000" },

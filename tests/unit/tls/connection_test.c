@@ -387,6 +387,40 @@ static void test_ahead(void)
     tls_server_drop(s);
 }
 
+/* A listener that may use the kernel's TLS, on a socket that has none: OpenSSL makes the records,
+ * and the flush that it asks for before it tries the kernel loses nothing. */
+static void test_without_kernel(int version, const char *name)
+{
+    struct tickets *keys = tickets_new();
+    const struct tls_settings settings = {
+        .tls12 = true, .tls13 = true, .tickets = keys, .ktls = true};
+    struct certificate *c = issue("DNS:a.test");
+    struct tls_server *s = serve(&settings, c);
+    struct pair p;
+    bool resumed;
+    test(name);
+    open_pair(&p, s, "a.test", version, NULL);
+    check(shakes(&p) && talks(&p) && !tls_is_in_kernel(&p.tls));
+    tls_end(&p.tls);
+    check(SSL_read(p.client, room, sizeof room) == 0);
+    check_int(SSL_get_error(p.client, 0), SSL_ERROR_ZERO_RETURN);
+    close_pair(&p);
+    SSL_SESSION *first = session(s, version, NULL, &resumed);
+    check(!resumed && resumes(s, version, first, NULL));
+    SSL_SESSION_free(first);
+
+    /* a client that has left: the flush inside the handshake fails */
+    open_pair(&p, s, "a.test", version, NULL);
+    client_goes_on(&p);
+    shutdown(p.fd, SHUT_RD);
+    tls_read(&p.tls, room, sizeof room);
+    check(tls_state(&p.tls) == TLS_BROKEN);
+    close_pair(&p);
+    tls_server_drop(s);
+    certificate_drop(c);
+    tickets_free(keys);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -394,5 +428,9 @@ int main(void)
     test_tickets(TLS1_3_VERSION, "a session is resumed until its key is gone, in TLS 1.3");
     test_script();
     test_ahead();
+    test_without_kernel(TLS1_2_VERSION,
+                        "without the kernel's TLS OpenSSL makes the records, in 1.2");
+    test_without_kernel(TLS1_3_VERSION,
+                        "without the kernel's TLS OpenSSL makes the records, in 1.3");
     return test_report();
 }
