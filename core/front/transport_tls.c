@@ -11,6 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Bytes that TCP has room for whatever happens: with as few in its queue, no record of the kernel's
+ * can wait behind them. */
+#define ROOM_FOR_ALL 4096
+
 /* Counts a handshake that a read has ended, with this errno where it has failed. */
 static void transport_tls_count(const struct tls *tls, int error)
 {
@@ -95,11 +99,11 @@ static void transport_ktls_shutdown(struct transport *t)
     tls_end(t->tls);
 }
 
-/* True when the client has not acknowledged all that was sent, so a record may wait. */
+/* True when a record may wait for room: the client has not acknowledged much of what TCP has. */
 static bool transport_ktls_sends(const struct transport *t)
 {
     int waiting = 0;
-    return ioctl(t->fd, SIOCOUTQ, &waiting) == 0 && waiting > 0;
+    return ioctl(t->fd, SIOCOUTQ, &waiting) == 0 && waiting > ROOM_FOR_ALL;
 }
 
 static enum transport_rest transport_ktls_close(struct transport *t, bool reset)

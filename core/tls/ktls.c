@@ -30,6 +30,46 @@ static int ktls_probe(void)
     return err == ENOTCONN ? 0 : err;
 }
 
+/* Makes a connection over the loopback. Returns one end, or -1; *other is the other one. */
+static int ktls_connect(int *other)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof at;
+    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
+    *other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(listening, (struct sockaddr *)&at, size) == 0 && listen(listening, 1) == 0 &&
+        getsockname(listening, (struct sockaddr *)&at, &size) == 0 &&
+        connect(*other, (struct sockaddr *)&at, size) == 0)
+        fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    close(listening);
+    return fd;
+}
+
+/* Has the kernel use a cipher once. */
+static void ktls_try(const void *info, size_t size)
+{
+    int other, fd = ktls_connect(&other);
+    if (fd >= 0 && setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0)
+        setsockopt(fd, SOL_TLS, TLS_TX, info, (socklen_t)size);
+    close(fd);
+    close(other);
+}
+
+/* Has the kernel load what its ciphers need, lest a worker wait for that in its first handshakes. A
+ * cipher that is not there is none that connections get. */
+static void ktls_load_ciphers(void)
+{
+    struct tls12_crypto_info_aes_gcm_128 aes128 = {
+        .info = {TLS_1_3_VERSION, TLS_CIPHER_AES_GCM_128}};
+    struct tls12_crypto_info_aes_gcm_256 aes256 = {
+        .info = {TLS_1_3_VERSION, TLS_CIPHER_AES_GCM_256}};
+    struct tls12_crypto_info_chacha20_poly1305 chacha = {
+        .info = {TLS_1_3_VERSION, TLS_CIPHER_CHACHA20_POLY1305}};
+    ktls_try(&aes128, sizeof aes128);
+    ktls_try(&aes256, sizeof aes256);
+    ktls_try(&chacha, sizeof chacha);
+}
+
 const char *ktls_problem(void)
 {
 #ifdef OPENSSL_NO_KTLS
@@ -46,6 +86,8 @@ const char *ktls_problem(void)
                      ">/etc/modules-load.d/tls.conf` for the next boot");
         else if (err != 0)
             snprintf(text, sizeof text, "the kernel refuses TLS: %s", strerror(err));
+        else
+            ktls_load_ciphers();
     }
     return text[0] != '\0' ? text : NULL;
 #endif

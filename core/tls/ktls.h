@@ -18,8 +18,8 @@ enum ktls_alert {
 };
 
 /* Why no connection of this machine can have kTLS, in words for a person; NULL: it is offered. The
- * first call asks the kernel, which may load its module then: that needs CAP_NET_ADMIN, so the
- * master asks. */
+ * first call asks the kernel, which may load its module and its ciphers then: that needs
+ * CAP_NET_ADMIN, so the master asks. */
 const char *ktls_problem(void);
 
 /* Sends an alert on a socket whose records the kernel makes. False: errno is of sendmsg(2). */
