@@ -246,8 +246,10 @@ static bool stream_send_stdin(struct stream *s)
 
 bool stream_body(struct stream *s, struct str bytes)
 {
-    if (s->channel == NULL)
-        return false; /* STREAM_ROOM has not been returned yet */
+    if (s->channel == NULL) {  /* STREAM_FAILED has not been returned yet */
+        s->body_at += bytes.n; /* so the request is not sent again without these bytes */
+        return false;
+    }
     while (bytes.n > 0) {
         struct batch batch = {.id = s->channel->id, .type = FCGI_STDIN};
         size_t taken = batch_fill(&batch, bytes);

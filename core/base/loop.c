@@ -51,13 +51,21 @@ void loop_run_steps(struct loop *loop)
     loop_drain(&loop->steps);
 }
 
+/* Runs the steps, and then those that these have queued: a request is decided about, and then
+ * carried out. */
+static void loop_run_last_steps(struct loop *loop)
+{
+    loop_drain(&loop->steps);
+    loop_drain(&loop->steps);
+}
+
 static void loop_run_arrivals(struct loop *loop)
 {
     if (loop->arrived == 0)
         return;
     loop_drain(&loop->from_servers);
     loop_drain(&loop->from_clients);
-    loop_drain(&loop->steps);
+    loop_run_last_steps(loop);
     loop->arrived = 0;
     loop->in_held = 0;
     inputs_release(&loop->inputs);
@@ -68,7 +76,7 @@ static void loop_before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int ev
     struct loop *loop = prepare->data;
     (void)events;
     loop_run_arrivals(loop);
-    loop_drain(&loop->steps);
+    loop_run_last_steps(loop);
     loop_drain(&loop->deferred);
     if (!loop_is_empty(&loop->steps) || !loop_is_empty(&loop->deferred))
         ev_idle_start(ev, &loop->more);

@@ -153,7 +153,8 @@ static void exchange_decided(struct exchange *x, enum script_result result)
         x->always = x->req.decision.always;
         if (x->req.trace != NULL)
             account_decision(x, "on_request");
-        exchange_carry_out(x);
+        x->state = EXCHANGE_READY;
+        exchange_note(x);
     } else {
         response_fail(x, "script", 500, "on_request failed");
     }
@@ -335,6 +336,9 @@ static void exchange_act(struct exchange *x)
     case EXCHANGE_DECIDING:
         if (facts.resumed)
             exchange_decided(x, facts.result);
+        break;
+    case EXCHANGE_READY:
+        exchange_carry_out(x);
         break;
     case EXCHANGE_WAITING:
         if ((facts.filled || facts.pause_over) && !cached_resume(x))
@@ -564,6 +568,7 @@ bool exchange_only_waits(const struct exchange *x)
     switch (x->state) {
     case EXCHANGE_DECIDING:
         return x->req.body_wait == NULL;
+    case EXCHANGE_READY:
     case EXCHANGE_WAITING:
     case EXCHANGE_PAUSING:
     case EXCHANGE_FAILING:

@@ -31,6 +31,7 @@
 enum exchange_state {
     EXCHANGE_HEAD,       /* the front is still filling the request */
     EXCHANGE_DECIDING,   /* on_request waits */
+    EXCHANGE_READY,      /* the decision is made; the next step carries it out */
     EXCHANGE_WAITING,    /* the decision is made; another request has the same reply made */
     EXCHANGE_BODY,       /* the decision is made; the body is being collected */
     EXCHANGE_ASKING,     /* a server has the request, or will; its head has not come */

@@ -399,6 +399,8 @@ void http1_process(struct http1 *c, const char *data, size_t n)
     size_t used;
     c->arriving = false;
     c->fresh = n > 0 && c->in == NULL;
+    if (c->exchange != NULL) /* what it has noted is older: its server may not take the body */
+        exchange_run(c->exchange);
     if (c->in != NULL) {
         http1_keep(c, data, n);
         data = buf_peek(c->in).p;
