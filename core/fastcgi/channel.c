@@ -238,7 +238,8 @@ void channel_init(struct channel *ch, struct conn *c, uint16_t id)
 void channel_deadline(struct channel *ch, double seconds, const char *detail)
 {
     ch->deadline_detail = detail;
-    deadline_set(&ch->deadline, seconds);
+    if (ch->conn->state != CONN_CLOSED) /* its memory goes without a look at timers */
+        deadline_set(&ch->deadline, seconds);
 }
 
 /* --- records --- */

@@ -282,7 +282,7 @@ bool channel_pause(struct channel *ch, bool paused);
 /* Limits the next read; does nothing on a shared connection. */
 void channel_read_max(struct channel *ch, size_t bytes);
 /* Sets the holder's deadline: on_fail(FAILURE_TIMEOUT, detail) is called when it is missed. 0:
- * none. */
+ * none. A closed connection sets none. */
 void channel_deadline(struct channel *ch, double seconds, const char *detail);
 
 #endif

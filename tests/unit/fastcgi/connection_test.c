@@ -293,6 +293,53 @@ static void check_let_end(struct conn_place *place)
     buf_fini(&out);
 }
 
+/* --- a closed connection --- */
+
+static bool on_bad_record(void *user, const struct fcgi_event *event)
+{
+    (void)user;
+    (void)event;
+    return false;
+}
+
+static void on_wait(void *user, size_t n)
+{
+    struct holder *h = user;
+    (void)n;
+    h->turns++;
+    channel_deadline(h->channel, 60, "late");
+}
+
+static const struct channel_ops waiting_ops = {.on_open = on_open,
+                                               .on_record = on_bad_record,
+                                               .on_turn = on_wait,
+                                               .on_drain = on_drain,
+                                               .on_fail = on_fail};
+
+/* The holder does not see the END_REQUEST behind a record that it rejects, and the connection
+ * breaks in the same read: the holder waits for more of a connection that is closed. */
+static void check_deadline_of_closed(struct conn_place *place)
+{
+    struct conn *c = make(place);
+    struct holder a, b;
+    struct buf out;
+    buf_init(&out, 65536);
+    ask(c, &a);
+    ask(c, &b);
+    a.channel->ops = &waiting_ops;
+    add_record(&out, FCGI_STDOUT, 1, STR("bad"));
+    add_record(&out, FCGI_END_REQUEST, 1, end_body);
+    buf_append_str(&out, STR("garbage!"));
+    answer(&out, 1000);
+    check_int(closed, 1);
+    check(b.channel == NULL);
+    check_int(a.turns, 1);
+    check(!ev_is_active(&a.channel->deadline.timer)); /* its memory goes with the holder */
+    channel_drop(a.channel);
+    close(server);
+    buf_fini(&out);
+}
+
 /* --- any stream of records --- */
 
 static uint32_t chance_state;
@@ -431,6 +478,8 @@ int main(void)
     check_pause(&place);
     test("a request whose server works on after its answer");
     check_let_end(&place);
+    test("a deadline of a request whose connection is closed");
+    check_deadline_of_closed(&place);
     test("any stream of records, in pieces of any size");
     for (unsigned seed = 1; seed <= 2000; seed++)
         check_any(&place, seed);
