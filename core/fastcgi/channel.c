@@ -52,7 +52,7 @@ struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, voi
     ch->ops = ops;
     ch->user = user;
     ch->state = CHANNEL_HELD;
-    ch->begun = c->written + buf_len(&c->out);
+    ch->begun = ch->end = c->written + buf_len(&c->out);
     ch->begun_at = loop_now(c->loop);
     ch->reused = c->active == 0 && c->requests > 0;
     if (c->active == 0) {
@@ -384,7 +384,15 @@ struct buf *channel_out(struct channel *ch)
 
 bool channel_is_drained(const struct channel *ch)
 {
-    return buf_len(&ch->conn->out) == 0 && !ch->conn->broken;
+    const struct conn *c = ch->conn;
+    bool written = conn_is_shared(c) ? c->written >= ch->end : buf_len(&c->out) == 0;
+    return written && !c->broken;
+}
+
+/* Notes that all bytes in `out` are this request's, or stand before its own. */
+static void channel_note_end(struct channel *ch)
+{
+    ch->end = ch->conn->written + buf_len(&ch->conn->out);
 }
 
 bool channel_may_write(struct channel *ch)
@@ -395,6 +403,7 @@ bool channel_may_write(struct channel *ch)
                    : channel_is_drained(ch);
     if (may)
         return true;
+    channel_note_end(ch);
     ch->waits = true;
     if (!c->hungry && buf_len(&c->out) == 0) {
         c->hungry = true;
@@ -429,11 +438,13 @@ void channel_write(struct channel *ch, const struct iovec *slices, int count)
     ch->put += size;
     if (!conn_is_shared(ch->conn) || !channel_gather(ch, slices, count, size))
         conn_write(ch->conn, slices, count);
+    channel_note_end(ch);
     ch->waits |= !channel_is_drained(ch);
 }
 
 void channel_write_soon(struct channel *ch)
 {
+    channel_note_end(ch);
     loop_defer(ch->conn->loop, &ch->conn->flush);
 }
 

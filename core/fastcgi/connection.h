@@ -94,6 +94,7 @@ struct channel {
     struct deadline deadline;
     const char *deadline_detail;
     uint64_t begun; /* bytes that the connection had been given before this request's first byte */
+    uint64_t end;   /* and when the request gave it its last one so far */
     double begun_at;
     size_t read_max;
     size_t heard; /* bytes of its records in the current read */
@@ -262,7 +263,8 @@ struct buf *channel_out(struct channel *ch);
 void channel_write(struct channel *ch, const struct iovec *slices, int count);
 /* Writes channel_out at the end of the loop's turn, when other connections write, too. */
 void channel_write_soon(struct channel *ch);
-/* True when no bytes wait, and more can be written. */
+/* True when no bytes of the request wait, and more can be written. Those of other requests on the
+ * connection may wait. */
 bool channel_is_drained(const struct channel *ch);
 /* True when more may be written at once. Otherwise on_drain follows. */
 bool channel_may_write(struct channel *ch);

@@ -293,6 +293,27 @@ static void check_let_end(struct conn_place *place)
     buf_fini(&out);
 }
 
+/* Whether a request waits for its server or for the socket decides which of its timeouts runs. */
+static void check_drained(struct conn_place *place)
+{
+    struct conn *c = make(place);
+    struct holder a, b;
+    ask(c, &a);
+    check(!channel_is_drained(a.channel));
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    check(channel_is_drained(a.channel));
+    ask(c, &b);
+    check(channel_is_drained(a.channel)); /* what waits is b's */
+    check(!channel_is_drained(b.channel));
+    channel_write(a.channel, &(struct iovec){"x", 1}, 1);
+    check(!channel_is_drained(a.channel));
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    check(channel_is_drained(a.channel));
+    check(channel_is_drained(b.channel));
+    conn_close(c);
+    close(server);
+}
+
 /* --- a closed connection --- */
 
 static bool on_bad_record(void *user, const struct fcgi_event *event)
@@ -478,6 +499,8 @@ int main(void)
     check_pause(&place);
     test("a request whose server works on after its answer");
     check_let_end(&place);
+    test("a request's own bytes wait, or those of another one");
+    check_drained(&place);
     test("a deadline of a request whose connection is closed");
     check_deadline_of_closed(&place);
     test("any stream of records, in pieces of any size");
