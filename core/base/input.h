@@ -20,7 +20,7 @@
 enum {
     INPUT_SIZE = 64 * 1024, /* of one read from a client */
     INPUT_HELD = 32 * 1024, /* bytes of small reads that wait before it */
-    INPUTS_MAX = 64,        /* 4 MB, of which the system gives those pages that were written to */
+    INPUTS_MAX = 64,        /* 6 MB, of which the system gives those pages that were written to */
     INPUT_KEEP_MIN = 4096,  /* bytes that are worth a buffer; fewer are copied sooner */
 };
 
