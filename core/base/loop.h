@@ -110,8 +110,9 @@ static inline char *loop_room(const struct loop *loop)
 bool loop_server_arrival(struct loop *loop, struct deferred *d, size_t n);
 /* The same for a read from a client into inputs_room. */
 bool loop_client_arrival(struct loop *loop, struct deferred *d, size_t n);
-/* Runs the arrivals where there are as many as one stage may have. Called at the end of the event
- * that has queued one, when nothing of it is used any more. */
+/* Runs the arrivals where there are as many as one stage may have. Called by the event that has
+ * queued one, when nothing of it is used any more. Arrivals, steps and deferred work read no socket
+ * that queues arrivals: an arrival that is queued while arrivals run would lose its bytes. */
 void loop_run_full_stage(struct loop *loop);
 
 /* Queues d->run to run once, at the next loop_run_steps, or at the latest before this turn's

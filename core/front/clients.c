@@ -125,6 +125,8 @@ static struct client_list *client_list_of(const struct client *c)
 
 /* --- a stop --- */
 
+/* A stop reads idle connections, and a full stage of arrivals runs meanwhile. Those end and wake no
+ * idle client but the one that is being stopped, so `next` stays. */
 void clients_stop(struct clients *clients, double patience)
 {
     unsigned left = clients->count; /* a client that stays idle is moved to the list's end */
