@@ -341,7 +341,7 @@ return {
     assert.equal("one", answer())
     write_in_place(path, route("two"))
     poll.wait(function() return answer() == "two" end, "the newer one", 30)
-    assert.truthy(s:errors():find("newer reload is asked for", from, true))
+    s:wait_log("newer reload is asked for", nil, from)
     poll.wait(function() return #process.children(s.process.pid) == 1 end, "no loader to be left")
   end)
 

@@ -264,7 +264,9 @@ describe("a single worker", function()
     poll.wait(function()
       return process.read_file(dir .. "/access"):find("GET /wait[^\n]* 502 ")
     end, "its line")
-    assert.truthy(s:errors():find("a worker of an earlier generation was killed", 1, true))
+    poll.wait(function() -- a thread of the master writes it
+      return s:errors():find("a worker of an earlier generation was killed", 1, true)
+    end, "the error log's line")
   end)
 
   it("that has come is replaced when it dies; who has not left ends what it has", function()

@@ -97,7 +97,7 @@ describe("a page that ends its worker", function()
       on_request = function() return { status = 200, body = "mended" } end }]])
     s:reload()
     assert.equal("mended", get().body)
-    assert.truthy(s:errors():find("shop.example/exit is tried again, with the new script", 1, true))
+    s:wait_log("shop%.example/exit is tried again, with the new script")
   end)
 end)
 
