@@ -56,6 +56,8 @@ local cases = {
     route = "root", fresh = true },
   { name = "site", title = "front controller", path = "/2026/11/some-post/?body=hello", length = 5,
     hosts = 1000, route = "site", front = true, counted = true },
+  { name = "site1", title = "front controller, one tenant asked", length = 5, hosts = 1,
+    path = "/2026/11/some-post/?body=hello", route = "site", front = true },
   { name = "static", title = "file of 4 KB", path = "/style.css", length = 4096, hosts = 1000,
     route = "site", counted = true },
   { name = "static1", title = "file of 4 KB, one tenant asked", path = "/style.css", length = 4096,
