@@ -4,9 +4,8 @@
  *
  * A turn of the loop has stages, and each is done for all sockets before the next one begins:
  *
- *     read ----> arrivals: servers' ----> arrivals: clients' --> steps ---> steps -----> deferred
- *     sockets    records to responses     heads to requests      decide     carry out    work:
- * write
+ *     read --> arrivals of servers --> arrivals of clients --> steps --> steps -----> deferred work
+ *              replies                 heads                   decide    carry out    write
  *
  * The program that a request needs is several times as large as the processor's cache of
  * instructions, and so is that of the kernel: a stage at a time keeps it there. The gain is in
