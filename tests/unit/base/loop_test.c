@@ -112,8 +112,12 @@ static void test_arrivals(void)
         check(server_sends(&full[i].d, LOOP_ARRIVAL_MAX) != NULL);
     }
     memset(loop_room(&loop), 'z', LOOP_READ_SIZE);
+    full[0].queues = &s.d; /* a decision, which queues what carries it out */
+    s.queues = &c.d;
     loop_run_full_stage(&loop);
-    check_int((long)ran().n, LOOP_ARRIVALS_MAX);
+    struct str all = ran();
+    check_int((long)all.n, LOOP_ARRIVALS_MAX + 2);
+    check_str(str_skip(all, LOOP_ARRIVALS_MAX), "sc");
 }
 
 int main(void)
