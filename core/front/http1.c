@@ -62,13 +62,14 @@ static ssize_t http1_read(struct client *client, const char **bytes)
     return n;
 }
 
-/* The first bytes of a request are handled with those of other clients. A connection with TLS may
- * have more events in this turn. */
+/* The first bytes of a request are handled with those of other clients. Where TLS has more than
+ * them, its event has no socket that would tell it again. */
 static void http1_begin_input(struct client *client, const char *bytes, size_t n)
 {
     struct http1 *c = http1_wake(client);
     struct loop *loop = client_clients(client)->loop;
-    if (client_tls(client) != NULL || !loop_client_arrival(loop, &c->active.step, n)) {
+    const struct tls *tls = client_tls(client);
+    if ((tls != NULL && tls_has_more(tls)) || !loop_client_arrival(loop, &c->active.step, n)) {
         http1_process(c, bytes, n);
         return;
     }

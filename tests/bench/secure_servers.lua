@@ -14,7 +14,9 @@ local secure_servers = {}
 
 local DEPS = process.cwd() .. "/build/deps/peers"
 
-local KEEPALIVE = 64 -- connections to the application that each keeps
+-- connections to the application that each keeps: one for each stream of the load, so that none is
+-- made for a request
+local KEEPALIVE = 128
 
 -- As in peers/nginx.lua: with these buffers responses stay in memory.
 local NGINX = [[

@@ -34,25 +34,6 @@ local function ticks(pid)
   return list[12] + list[13] -- utime and stime; the first field here is the third
 end
 
-local function stands(pid)
-  return (process.read_file(("/proc/%d/status"):format(pid)) or ""):find("State:%s+T") ~= nil
-end
-
--- Stops a process, and waits until it stands: signals that come before that overtake the stop.
-local function hold(pid)
-  process.signal(pid, "STOP")
-  poll.wait(function()
-    return stands(pid)
-  end, "a process to stand")
-end
-
--- Lets it go on, if it stands: a leak check at its end does not survive another CONT.
-local function release(pid)
-  if stands(pid) then
-    process.signal(pid, "CONT")
-  end
-end
-
 -- Whether TERM waits for a stopped process.
 local function term_is_pending(pid)
   local status = process.read_file(("/proc/%d/status"):format(pid))
@@ -384,7 +365,7 @@ describe("a graceful stop", function()
     local r = rig.start()
     local worker = r.workers[1]
     finally(function()
-      release(worker)
+      process.release(worker)
       finish(r)
     end)
     local before = idle_descriptors(r)
@@ -393,7 +374,7 @@ describe("a graceful stop", function()
       clients[i] = http.open(r.address)
     end
     wait_descriptors(worker, before + COUNT)
-    hold(worker)
+    process.hold(worker)
     for i = COUNT + 1, 2 * COUNT do
       clients[i] = http.open(r.address)
     end
@@ -404,7 +385,7 @@ describe("a graceful stop", function()
     poll.wait(function()
       return term_is_pending(worker)
     end, "the master to tell the worker")
-    release(worker)
+    process.release(worker)
     for i, client in ipairs(clients) do
       assert.equal(tostring(i), client:receive().body)
       assert.is_true(client.conn:closes(3))
@@ -800,20 +781,20 @@ describe("bytes that nobody asked for", function()
       local r, listener, _, kept = with_kept()
       local worker = r.workers[1]
       finally(function()
-        release(worker)
+        process.release(worker)
         listener:close()
         r:stop()
       end)
       local client = http.open(r.address)
       assert.equal("own\n", client:request({ path = "/own" }).body)
-      hold(worker)
+      process.hold(worker)
       local moves = {
         ["the application"] = function() kept:send(reply("stolen\n")) end,
         ["the client"] = function() client:send({ path = "/x.php" }) end,
       }
       moves[first]()
       moves[first == "the client" and "the application" or "the client"]()
-      release(worker)
+      process.release(worker)
       local conn = accept_request(listener)
       assert.is_truthy(conn)
       conn:send(reply("right\n"))

@@ -6,12 +6,14 @@ local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
+local ssl = require("tests.support.ssl")
 local stage = require("tests.support.stage")
 local tls = require("tests.support.tls")
 
 local ECHO = [[
   on_request = function(req)
-    return { status = 200, body = req.scheme .. " " .. (req.tls and req.tls.name or "-") .. "\n" }
+    return { status = 200, body = req.scheme .. " "
+      .. (req.tls and req.tls.name or req.path) .. "\n" }
   end,
   limits = { keepalive_requests = 1e9 }, -- a fast machine has asked 10,000 times in some seconds
 ]]
@@ -166,6 +168,46 @@ describe("a session", function()
     resumes(s, { "-servername", "site.test", "-sess_out", file })
     local said = tls.client(second, { "-servername", "site.test", "-sess_in", file })
     assert.is_nil(said:find("Reused, TLS", 1, true))
+  end)
+end)
+
+describe("requests of many connections in one turn", function()
+  it("get an answer each, also where the client ends its side behind them", function()
+    local s = start(tls.setting(site), 1)
+    local worker, list = s:workers()[1], {}
+    finally(function()
+      process.release(worker)
+      s:stop()
+    end)
+    for i = 1, 80 do
+      list[i] = ssl.connect(s.address)
+    end
+    for _ = 1, 2 do -- the second time all connections are idle ones
+      process.hold(worker)
+      for i, conn in ipairs(list) do
+        conn:send(("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"):format(i):rep(i % 3 == 0 and 2 or 1))
+        if i % 8 == 0 then
+          conn:end_writing()
+        end
+      end
+      process.release(worker)
+      for i = #list, 1, -1 do
+        local conn, text, want = list[i], "", i % 3 == 0 and 2 or 1
+        while select(2, text:gsub("https /" .. i .. "\n", "")) < want do
+          local more = conn:read_some()
+          assert.not_equal("", more)
+          text = text .. more
+        end
+        if i % 8 == 0 then
+          assert.equal("", conn:read_some())
+          conn:close()
+          table.remove(list, i)
+        end
+      end
+    end
+    for _, conn in ipairs(list) do
+      conn:close()
+    end
   end)
 end)
 

@@ -413,6 +413,27 @@ function process.signal(pid, name)
   return C.kill(pid, SIGNALS[name]) == 0
 end
 
+local function stands(pid)
+  return (process.read_file(("/proc/%d/status"):format(pid)) or ""):find("State:%s+T") ~= nil
+end
+
+--- Stops a process, and waits until it stands: signals that come before that overtake the stop.
+---@param pid integer
+function process.hold(pid)
+  process.signal(pid, "STOP")
+  poll.wait(function()
+    return stands(pid)
+  end, "a process to stand")
+end
+
+--- Lets it go on, if it stands: a leak check at its end does not survive another CONT.
+---@param pid integer
+function process.release(pid)
+  if stands(pid) then
+    process.signal(pid, "CONT")
+  end
+end
+
 --- The pids of a process's children, from /proc.
 ---@param pid integer
 ---@return integer[]

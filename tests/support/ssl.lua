@@ -19,6 +19,7 @@ ffi.cdef([[
   int SSL_connect(mg_SSL *ssl);
   int SSL_write(mg_SSL *ssl, const void *bytes, int size);
   int SSL_read(mg_SSL *ssl, void *bytes, int size);
+  int SSL_shutdown(mg_SSL *ssl);
   int SSL_get_error(const mg_SSL *ssl, int result);
 ]])
 local lib = ffi.load("libssl.so.3")
@@ -60,6 +61,11 @@ function Secure:send(bytes)
   assert(finish(self, function(s)
     return lib.SSL_write(s, bytes, #bytes)
   end) == #bytes)
+end
+
+--- Sends close_notify; what the server sends is still read.
+function Secure:end_writing()
+  assert(lib.SSL_shutdown(self.ssl) == 0)
 end
 
 --- What comes next; "" at the end.
