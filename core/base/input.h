@@ -1,14 +1,17 @@
 /*
- * input - the buffers that reads from clients fill: one at a time, and another one where what has
- * come must outlive its turn of the loop.
+ * input - the buffers that reads from clients fill, and whose bytes stay where they are for as long
+ * as somebody needs them.
  *
- * Several small reads stand one behind the other in the buffer at hand, until they are handled
- * together (inputs_hold).
+ * The next read goes into the buffer at hand, behind the reads that wait there to be handled
+ * together with others (inputs_hold). What a read has brought is used up in its turn of the loop,
+ * or kept (input_keep): so a body that came whole with its head is not copied.
  *
- * A read goes into the buffer at hand, and what it brought is used up in the same turn. A large
- * body that came whole with its head would have to be copied, so its buffer is kept in place of
- * that copy, and the next read goes into another one. There are INPUTS_MAX of them at most: where
- * as many bodies are under way as that, the further ones are copied.
+ *     | waits | waits, a part is kept | room of the next read |        the buffer at hand
+ *     | kept  |  nothing needs this   | kept |                         one that is full
+ *
+ * A buffer has a reference for being at hand, one while reads wait in it, and one for each part
+ * that is kept. Without a reference it is filled anew. There are INPUTS_MAX of them: where all are
+ * in use, nothing is kept and no read waits, so bodies are copied.
  */
 #ifndef MG_BASE_INPUT_H
 #define MG_BASE_INPUT_H
@@ -19,8 +22,8 @@
 
 enum {
     INPUT_SIZE = 64 * 1024, /* of one read from a client */
-    INPUT_HELD = 32 * 1024, /* bytes of small reads that wait before it */
-    INPUTS_MAX = 64,        /* 6 MB, of which the system gives those pages that were written to */
+    INPUT_HELD = 64 * 1024, /* bytes of reads that wait before it */
+    INPUTS_MAX = 64,        /* 8 MB, of which the system gives those pages that were written to */
     INPUT_KEEP_MIN = 4096,  /* bytes that are worth a buffer; fewer are copied sooner */
 };
 
@@ -31,10 +34,11 @@ struct input;
 
 /* The buffers of a worker, part of its loop. */
 struct inputs {
+    struct input *buffers;
+    unsigned count;      /* of them that have been used */
     struct input *now;   /* the buffer that the next read fills */
     struct input *spare; /* a list of those that nothing is in */
-    unsigned count;      /* of all */
-    size_t held;         /* bytes at the beginning of `now` that wait to be handled */
+    struct input *held;  /* a list of those in which reads wait */
 };
 
 void inputs_init(struct inputs *all);
@@ -46,15 +50,15 @@ char *inputs_room(const struct inputs *all);
 /* A read has brought n bytes, which stand at the beginning of that room; n < 0: none. */
 void inputs_filled(struct inputs *all, ssize_t n);
 
-/* The n bytes that the last read has brought stay where they are until inputs_release. False: there
- * is no room for so many. */
-bool inputs_hold(struct inputs *all, size_t n);
+/* What the last read has brought stays where it is until inputs_release. False: there is no room
+ * for it. */
+bool inputs_hold(struct inputs *all);
 /* All that was held has been handled. */
 void inputs_release(struct inputs *all);
 
-/* Keeps the buffer that holds these bytes: they stay where they are until input_give_back. NULL:
- * they are not the end of the last read's bytes (a reader behind them would find another
- * request's), or too few, other reads are held in the buffer, or all buffers are in use. */
+/* Keeps these bytes of a read of this turn, or of what is kept already: they stay where they are
+ * until input_give_back of the result. NULL: they are no bytes of a read, or too few, or all
+ * buffers are in use. */
 struct input *input_keep(struct inputs *all, struct str bytes);
 /* The bytes that were kept are not used any more. */
 void input_give_back(struct inputs *all, struct input *input);

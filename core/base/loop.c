@@ -226,7 +226,7 @@ bool loop_server_arrival(struct loop *loop, struct deferred *d, size_t n)
 
 bool loop_client_arrival(struct loop *loop, struct deferred *d, size_t n)
 {
-    if (n > LOOP_ARRIVAL_MAX || !inputs_hold(&loop->inputs, n))
+    if (n > LOOP_REQUEST_MAX || !inputs_hold(&loop->inputs))
         return false;
     loop_add(&loop->from_clients, d);
     loop->arrived++;

@@ -24,8 +24,10 @@
 enum {
     LOOP_READ_SIZE = 256 * 1024, /* one read takes a large reply in few calls */
     LOOP_SCRATCH_SIZE = 64 * 1024,
-    /* Bytes of a read that may wait as an arrival: more are worth a stage of their own. */
+    /* Bytes of a read that may wait as an arrival, from a server and from a client, whose request
+     * may have its body: more are worth a stage of their own. */
     LOOP_ARRIVAL_MAX = 4096,
+    LOOP_REQUEST_MAX = 32 * 1024,
     /* Arrivals of one stage: more would not be faster, and their requests push each other out of
      * the processor's cache of data. */
     LOOP_ARRIVALS_MAX = 32,
@@ -107,7 +109,7 @@ static inline char *loop_room(const struct loop *loop)
  * They stay where they are until it has run, in this turn. Nothing happens where they are more than
  * LOOP_ARRIVAL_MAX, and false is returned: the caller handles them at once. */
 bool loop_server_arrival(struct loop *loop, struct deferred *d, size_t n);
-/* The same for a read from a client into inputs_room. */
+/* The same for a read from a client into inputs_room, of LOOP_REQUEST_MAX. */
 bool loop_client_arrival(struct loop *loop, struct deferred *d, size_t n);
 /* Runs the arrivals where there are as many as one stage may have. Called by the event that has
  * queued one, when nothing of it is used any more. Arrivals, steps and deferred work read no socket

@@ -42,6 +42,16 @@ struct http1 *http1_wake(struct client *client)
 
 /* --- kept input --- */
 
+/* What waits in the buffer of its read does not wait there any more. */
+static void http1_leave_input(struct http1 *c)
+{
+    if (c->input == NULL)
+        return;
+    input_give_back(&client_clients(c->client)->loop->inputs, c->input);
+    c->input = NULL;
+    c->rest = STR_NONE;
+}
+
 void http1_keep(struct http1 *c, const char *data, size_t n)
 {
     if (c->in == NULL) {
@@ -49,12 +59,15 @@ void http1_keep(struct http1 *c, const char *data, size_t n)
         if (c->in == NULL)
             abort();
         buf_init(c->in, IN_MAX);
+        buf_append_str(c->in, c->rest);
+        http1_leave_input(c);
     }
     buf_append(c->in, data, n);
 }
 
 static void http1_drop_kept(struct http1 *c)
 {
+    http1_leave_input(c);
     if (c->in == NULL)
         return;
     buf_fini(c->in);
@@ -76,12 +89,16 @@ void http1_spare(struct clients *all, struct http1 *c)
     all->spare_count++;
 }
 
-void http1_keep_input(struct http1 *c, const char *data, size_t n)
+void http1_keep_input(struct http1 *c, const char *data, size_t n, bool in_place)
 {
+    struct inputs *inputs = &client_clients(c->client)->loop->inputs;
+    struct str bytes = {data, n};
     if (n == 0)
         http1_drop_kept(c);
     else if (c->in != NULL) /* the bytes are the end of c->in */
         buf_consume(c->in, buf_len(c->in) - n);
+    else if (c->input != NULL || (in_place && (c->input = input_keep(inputs, bytes)) != NULL))
+        c->rest = bytes;
     else
         http1_keep(c, data, n);
 }
@@ -107,6 +124,7 @@ void http1_free(struct http1 *c)
     all->refused -= c->refused;
     if (c->undecided)
         http1_log_refused(c, ADMISSION_NO_ANSWER);
+    http1_drop_kept(c); /* it is in a buffer of the client's loop */
     http1_close(c->client, c->reset);
     http1_spare(all, c);
 }
@@ -117,7 +135,7 @@ static bool http1_wants_read(const struct http1 *c)
 {
     if (c->eof)
         return false;
-    return c->lingering || http1_kept(c) < IN_MARK;
+    return c->lingering || c->in == NULL || buf_len(c->in) < IN_MARK;
 }
 
 /* Derives the events to watch from the state. */
@@ -229,7 +247,7 @@ void http1_turn_away(struct http1 *c, enum census_answer answer, struct str byte
 static bool http1_is_idle(const struct http1 *c)
 {
     return c->exchange == NULL && !c->lingering && !c->eof && !loop_is_queued(&c->active.step) &&
-           http1_kept(c) == 0;
+           http1_kept(c).n == 0;
 }
 
 /* Passes an idle connection of a worker that leaves to its successor. True: the connection is

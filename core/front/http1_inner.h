@@ -26,7 +26,9 @@ struct http1 {
     struct request *req;
     struct h1 *h1;
     struct http1_response *response;
-    struct buf *in;     /* input that can't be used yet; NULL: there is none */
+    struct buf *in;      /* input that can't be used yet, copied; NULL: there is none */
+    struct input *input; /* the buffer of a read that holds such input, rest; NULL: none */
+    struct str rest;
     struct str arrived; /* read in this turn, and not handled yet: the step is queued */
     double linger_end;  /* by then it is closed, in the loop's clock */
     uint32_t
@@ -53,9 +55,10 @@ static inline struct http1 *http1_of(const struct client *client)
     return (struct http1 *)client_active(client);
 }
 
-static inline size_t http1_kept(const struct http1 *c)
+/* The input that can't be used yet. */
+static inline struct str http1_kept(const struct http1 *c)
 {
-    return c->in != NULL ? buf_len(c->in) : 0;
+    return c->in != NULL ? buf_peek(c->in) : c->rest;
 }
 
 static inline bool http1_waits_to_write(const struct http1 *c)
@@ -80,8 +83,9 @@ void http1_spare(struct clients *all, struct http1 *c);
 void http1_close(struct client *client, bool reset);
 /* Closes the connection; its request must have ended (http1_end_request). */
 void http1_free(struct http1 *c);
-/* Of what has come, or (where some was kept) of the kept input, the last n bytes wait. */
-void http1_keep_input(struct http1 *c, const char *data, size_t n);
+/* Of what has come, or (where some was kept) of the kept input, the last n bytes wait, `in_place`
+ * where they are if that is possible. */
+void http1_keep_input(struct http1 *c, const char *data, size_t n, bool in_place);
 /* These bytes wait behind those that are kept already. */
 void http1_keep(struct http1 *c, const char *data, size_t n);
 /* Watches the socket for what the state says. */

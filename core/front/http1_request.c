@@ -64,13 +64,13 @@ static void http1_want_body(struct front *front, bool want)
     c->want_body = want;
     if (!want)
         return;
-    if (h1_expects_continue(c->h1) && !c->body_done && http1_kept(c) == 0 &&
+    if (h1_expects_continue(c->h1) && !c->body_done && http1_kept(c).n == 0 &&
         !c->response->head_waits) {
         h1_continued(c->h1);
         http1_response_continue(c->response);
     }
     deadline_set(&c->active.deadline, exchange_limits(c->exchange)->body_timeout);
-    if (http1_kept(c) > 0) /* a part of the body has been read */
+    if (http1_kept(c).n > 0) /* a part of the body has been read */
         client_queue(c->client);
 }
 
@@ -78,7 +78,7 @@ static void http1_end(struct front *front)
 {
     struct http1 *c = http1_of_front(front);
     http1_response_end(front);
-    if (http1_kept(c) > 0) /* a pipelined request need not wait for the end of the turn */
+    if (http1_kept(c).n > 0) /* a pipelined request need not wait for the end of the turn */
         client_queue(c->client);
 }
 
@@ -106,7 +106,7 @@ static bool http1_closes(const struct http1_response *r)
     return unread || exchange_wants_close(c->exchange) || !h1_keepalive(c->h1) ||
            c->client->requests >= r->limits->keepalive_requests ||
            r->limits->keepalive_timeout <= 0 || client_clients(c->client)->stopping ||
-           (c->eof && http1_kept(c) == 0);
+           (c->eof && http1_kept(c).n == 0);
 }
 
 static void http1_on_turn(struct sender *sender)
@@ -398,13 +398,14 @@ void http1_process(struct http1 *c, const char *data, size_t n)
     bool gone = false, arriving = c->arriving;
     size_t used;
     c->arriving = false;
-    c->fresh = n > 0 && c->in == NULL;
+    c->fresh = n > 0 && http1_kept(c).n == 0;
     if (c->exchange != NULL) /* what it has noted is older: its server may not take the body */
         exchange_run(c->exchange);
-    if (c->in != NULL) {
-        http1_keep(c, data, n);
-        data = buf_peek(c->in).p;
-        n = buf_len(c->in);
+    if (http1_kept(c).n > 0) {
+        if (n > 0)
+            http1_keep(c, data, n);
+        data = http1_kept(c).p;
+        n = http1_kept(c).n;
     }
     do {
         while (http1_advance(c, data, n, &used, &gone)) {
@@ -415,7 +416,7 @@ void http1_process(struct http1 *c, const char *data, size_t n)
             return; /* the connection lingers or is freed */
     } while (c->exchange != NULL && !arriving && exchange_run(c->exchange));
     loop_undefer(&c->active.step); /* the facts that the exchange has noted have been handled */
-    http1_keep_input(c, data, n);
+    http1_keep_input(c, data, n, arriving);
     if (c->response != NULL && c->response->sender.broken != NULL) {
         http1_gone(c, c->response->sender.broken);
         return;

@@ -50,6 +50,8 @@ local cases = {
     hosts = 1000, route = "root" },
   { name = "post", title = "POST of 16 KB", method = "POST", path = "/form.php?check",
     body = 16384, length = 20, hosts = 50, route = "root", counted = true },
+  { name = "post1", title = "POST of 16 KB, one tenant asked", method = "POST", length = 20,
+    path = "/form.php?check", body = 16384, hosts = 1, route = "root" },
   { name = "close", title = "a new connection each", path = HELLO, length = 5, hosts = 1000,
     route = "root", close = true },
   { name = "plain", title = "tiny, FastCGI not kept", path = HELLO, length = 5, hosts = 1000,

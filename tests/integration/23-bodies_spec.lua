@@ -325,6 +325,50 @@ describe("an upload that comes in one piece", function()
       clients[i]:close()
     end
   end)
+
+  -- Bodies wait in the buffers of their reads until all have been decided about.
+  it("is each one's own where many come in one turn, also to a script that waits", function()
+    local r = rig.start({ backend = "keepalive = 200", on_request = [[
+      local early = req.headers["x-early"]
+      if early == "refused" then
+        return { status = 403, body = "no\n" }
+      elseif early == "slept" then
+        require("moongate").sleep(0.01)
+      elseif early == "read" then
+        req.ctx.read = #req:body()
+      end
+      do
+        return { backend = "app", docroot = "/srv/app" }
+      end]] })
+    local worker = r.workers[1]
+    finally(function()
+      process.release(worker)
+      r:stop()
+    end)
+    local clients, bodies, early = {}, {}, { "", "slept", "read", "refused" }
+    for i = 1, 120 do
+      clients[i] = http.open(r.address)
+      bodies[i] = rig.bytes(i * 331) .. i
+    end
+    for _ = 1, 2 do -- over new connections and over kept ones
+      process.hold(worker)
+      for i, client in ipairs(clients) do
+        local text = table.concat({ http.format({ method = "POST", path = rig.target("sum"),
+          body = bodies[i], headers = { ["X-Early"] = early[i % 4 + 1] } }) })
+        client.conn:send(text .. http.format({ path = rig.target("body=" .. i) }))
+      end
+      process.release(worker)
+      for i, client in ipairs(clients) do
+        local res = client:receive("POST")
+        assert.equal(early[i % 4 + 1] == "refused" and "no\n" or rig.sum(bodies[i]), res.body)
+        assert.equal(tostring(i), client:receive("GET").body)
+      end
+    end
+    for _, client in ipairs(clients) do
+      client:assert_quiet()
+      client:close()
+    end
+  end)
 end)
 
 describe("a slow side", function()

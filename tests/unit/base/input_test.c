@@ -42,18 +42,71 @@ static void test_keeping(void)
     input_give_back(&all, kept);
     check_int(all.count, 2);
 
-    test("what is followed by other bytes is not kept");
+    test("a part can be kept twice, and its buffer is used again when both are given back");
     room = read_some('c', 10000);
-    check(input_keep(&all, (struct str){room + 100, 9000}) == NULL);
+    kept = input_keep(&all, (struct str){room + 100, 9000});
+    check(kept != NULL && input_keep(&all, (struct str){room + 4000, 5000}) == kept);
+    input_give_back(&all, kept);
+    next = read_some('d', INPUT_SIZE);
+    check(next != room && is_filled_with(room, 'c', 10000));
+    input_give_back(&all, kept);
+    kept = input_keep(&all, (struct str){next, INPUT_SIZE});
     check(inputs_room(&all) == room);
+    input_give_back(&all, kept);
+    check_int(all.count, 2);
 
     test("what lies elsewhere, was not read, or is little is not kept");
     static char elsewhere[10000];
+    room = read_some('c', 10000);
     check(input_keep(&all, (struct str){elsewhere, 10000}) == NULL);
     check(input_keep(&all, (struct str){room, 10001}) == NULL);
     check(input_keep(&all, (struct str){room + 10000 - 4095, 4095}) == NULL);
     inputs_filled(&all, -1);
     check(input_keep(&all, (struct str){room, 10000}) == NULL);
+    inputs_fini(&all);
+}
+
+static void test_holding(void)
+{
+    char *first, *second, *third;
+    test("reads that wait stand one behind the other, from line to line of the processor's cache");
+    inputs_init(&all);
+    first = read_some('a', 100);
+    check(inputs_hold(&all));
+    second = read_some('b', 6000);
+    check(second == first + 128 && inputs_hold(&all));
+
+    test("what is kept of them stays when all were handled, and the others stay until then");
+    struct input *kept = input_keep(&all, (struct str){second + 1000, 5000});
+    third = read_some('c', INPUT_SIZE);
+    check(kept != NULL && inputs_hold(&all));
+    memset(inputs_room(&all), 'd', INPUT_SIZE);
+    check(is_filled_with(first, 'a', 100) && is_filled_with(second, 'b', 6000));
+    check(is_filled_with(third, 'c', INPUT_SIZE));
+    inputs_release(&all);
+    for (unsigned i = 0; i < 3; i++) {
+        char *room = read_some('e', INPUT_SIZE);
+        check(room != first && input_keep(&all, (struct str){room, INPUT_SIZE}) != NULL);
+    }
+    check(is_filled_with(second + 1000, 'b', 5000));
+    input_give_back(&all, kept);
+    read_some('f', INPUT_SIZE);
+    check(input_keep(&all, (struct str){inputs_room(&all), INPUT_SIZE}) != NULL);
+    check(inputs_room(&all) == first);
+    inputs_fini(&all);
+
+    test("no read waits where no buffer is left to read into");
+    inputs_init(&all);
+    for (unsigned i = 0; i < INPUTS_MAX - 1; i++)
+        input_keep(&all, (struct str){read_some('g', 5000), 5000});
+    for (unsigned i = 0; i < INPUT_HELD / 32768; i++) {
+        read_some('h', 32768);
+        check(inputs_hold(&all));
+    }
+    first = read_some('i', 32768);
+    check(!inputs_hold(&all) && inputs_room(&all) == first);
+    inputs_release(&all);
+    check(inputs_room(&all) == first - INPUT_HELD);
     inputs_fini(&all);
 }
 
@@ -86,6 +139,7 @@ static void test_number(void)
 int main(void)
 {
     test_keeping();
+    test_holding();
     test_number();
     return test_report();
 }
