@@ -109,7 +109,7 @@ local function rounds_of(cases, started, options, say, run)
         if round > 0 then
           values[server.name] = values[server.name] or {}
           table.insert(values[server.name], value)
-          say("%-38s round %d  %-10s %8.2f us CPU", case.title, round, server.name, value)
+          say("%-38s round %d  %-16s %8.2f us CPU", case.title, round, server.name, value)
         end
       end
     end
@@ -165,7 +165,7 @@ local function idles_of(names, site, options, say)
     for _, name in ipairs(names) do
       local bytes = idle(name, site, case, options.idle or 1000)
       out[i].peers[name] = bytes
-      say("idle: %-28s          %-10s %8.0f bytes", case.title, name, bytes)
+      say("idle: %-28s          %-16s %8.0f bytes", case.title, name, bytes)
     end
   end
   return out

@@ -1,7 +1,7 @@
--- The servers of the cases of TLS and HTTP/2: Moongate, nginx and h2o, each with one worker, that
--- serve the same folder and the same FastCGI application over TLS on one port and without on
--- another, with the same certificate. The application gets about the same params from each, over
--- connections that are kept. Called by secure.lua.
+-- The servers of the cases of TLS and HTTP/2: Moongate, its release build where that is there,
+-- nginx and h2o, each with one worker, that serve the same folder and the same FastCGI application
+-- over TLS on one port and without on another, with the same certificate. The application gets
+-- about the same params from each, over connections that are kept. Called by secure.lua.
 
 local net = require("tests.support.net")
 local nginx_params = require("tests.support.nginx_params")
@@ -102,33 +102,39 @@ return {
 }
 ]]
 
+local function moongate(program)
+  return { program = program, file = "route.lua", text = MOONGATE,
+    argv = function(path_of_program, path)
+      return { path_of_program, "run", path,
+        unpack(process.is_root() and { "--user", "root" } or {}) }
+    end }
+end
+
 local PEERS = {
-  moongate = { title = "Moongate", program = "build/moongate", file = "route.lua", text = MOONGATE,
-    argv = function(program, path)
-      return { program, "run", path, unpack(process.is_root() and { "--user", "root" } or {}) }
-    end },
-  nginx = { title = "nginx", program = DEPS .. "/usr/sbin/nginx", file = "nginx.conf", text = NGINX,
+  moongate = moongate("build/moongate"),
+  ["moongate-release"] = moongate("build/release/moongate"),
+  nginx = { program = DEPS .. "/usr/sbin/nginx", file = "nginx.conf", text = NGINX,
     user = "user root;", argv = function(program, path)
       return { program, "-p", path:match("^(.*)/"), "-c", path }
     end },
-  h2o = { title = "h2o", program = DEPS .. "/usr/bin/h2o", file = "h2o.conf", text = H2O,
+  h2o = { program = DEPS .. "/usr/bin/h2o", file = "h2o.conf", text = H2O,
     user = "user: root", argv = function(program, path)
       return { program, "-c", path }
     end },
 }
 
-local ORDER = { "moongate", "nginx", "h2o" }
+local ORDER = { "moongate", "moongate-release", "nginx", "h2o" }
 
 ---@class SecureServer
 ---@field name string
----@field title string
 ---@field plain string address without TLS
 ---@field secure string address with TLS
 local Server = {}
 Server.__index = Server
 
+-- MOONGATE, MOONGATE_RELEASE, NGINX and H2O name other programs.
 local function program_of(name)
-  local path = os.getenv(name:upper()) or PEERS[name].program
+  local path = os.getenv((name:upper():gsub("%-", "_"))) or PEERS[name].program
   return path:sub(1, 1) == "/" and path or process.cwd() .. "/" .. path
 end
 
@@ -180,10 +186,10 @@ function secure_servers.start(name, site)
   end)
   local path = dir .. "/" .. peer.file
   process.write_file(path, text)
-  local self = setmetatable({ name = name, title = peer.title, dir = dir,
+  local self = setmetatable({ name = name, dir = dir,
     plain = values.plain, secure = values.secure }, Server)
   self.process = process.spawn({ argv = peer.argv(program_of(name), path), cwd = dir,
-    env = name ~= "moongate" and { LD_LIBRARY_PATH = stage.libraries(DEPS) } or nil,
+    env = peer.text ~= MOONGATE and { LD_LIBRARY_PATH = stage.libraries(DEPS) } or nil,
     stdout = dir .. "/stdout", stderr = dir .. "/stderr" })
   poll.wait(function()
     assert(self.process:alive(), name .. ": " .. (process.read_file(dir .. "/stderr") or ""))
