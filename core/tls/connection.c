@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <openssl/bio.h>
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
@@ -316,8 +315,8 @@ void tls_end(struct tls *t)
     if (t->state != TLS_OPEN || SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
         return;
     SSL_shutdown(t->ssl);
-    ERR_clear_error();
-    tls_write_out(t, false);
+    tls_error_clear();
+    tls_write_out(t, true); /* in one packet with the FIN that the caller sends */
 }
 
 /* --- the handshake --- */
@@ -368,7 +367,7 @@ static int tls_refuse(struct tls *t)
     bool named = tls_asked_name(t) != NULL;
     const char record[] = {
         21, 3, 3, 0, 2, 2, named ? ALERT_UNRECOGNIZED_NAME : ALERT_MISSING_EXTENSION};
-    ERR_clear_error();
+    tls_error_clear();
     memcpy(now.out + now.out_used, record, sizeof record);
     now.out_used += sizeof record;
     tls_fail(t);
@@ -413,7 +412,7 @@ static int tls_step(struct tls *t)
 {
     int done, why;
     do {
-        ERR_clear_error();
+        tls_error_clear();
         done = SSL_do_handshake(t->ssl);
         why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, done);
     } while (why == SSL_ERROR_WANT_X509_LOOKUP && tls_ask(t));
@@ -465,7 +464,7 @@ static ssize_t tls_decrypt(struct tls *t, char *out, size_t size)
 {
     size_t total = 0, n = 0;
     int why = SSL_ERROR_NONE;
-    ERR_clear_error();
+    tls_error_clear();
     while (why == SSL_ERROR_NONE && total < size && (now.in.n > 0 || SSL_pending(t->ssl) > 0)) {
         int done = SSL_read_ex(t->ssl, out + total, size - total, &n);
         if (done == 1)
@@ -640,7 +639,7 @@ static int tls_encrypt(struct tls *t, struct tls_place *p, struct tls_record rec
     struct str bytes;
     size_t done;
     int count = 0;
-    ERR_clear_error();
+    tls_error_clear();
     while (count < BATCH && (bytes = tls_next(p)).n > 0) {
         if (SSL_write_ex(t->ssl, bytes.p, bytes.n, &done) != 1)
             return -1;

@@ -16,6 +16,12 @@ const char *tls_error(const char *fmt, ...)
     return text;
 }
 
+void tls_error_clear(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 enum metrics_handshake tls_error_kind(void)
 {
     int reason = ERR_GET_REASON(ERR_peek_last_error());

@@ -134,19 +134,31 @@ static bool server_set_mac(EVP_MAC_CTX *mac, struct ticket_key *key)
     return EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
+/* The cipher of tickets. OpenSSL would look one up by its name each time. */
+static const EVP_CIPHER *server_ticket_cipher(void)
+{
+    static EVP_CIPHER *cipher;
+    if (cipher == NULL)
+        cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+    if (cipher == NULL)
+        abort();
+    return cipher;
+}
+
 /* Encrypts a ticket by the newest key; opens one by the key that it names. 2: it is renewed, since
  * its key is not the newest one. */
 static int server_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv,
                             EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt)
 {
     const struct tls_server *s = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const EVP_CIPHER *aes = server_ticket_cipher();
     struct ticket_key keys[TICKETS_KEYS];
     int i = 0, result = -1;
     tickets_read(s->tickets, keys);
     if (encrypt) {
         memcpy(name, keys[0].name, TICKETS_NAME);
-        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) == 1 &&
-            EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys[0].aes, iv) == 1 &&
+        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(aes)) == 1 &&
+            EVP_EncryptInit_ex2(cipher, aes, keys[0].aes, iv, NULL) == 1 &&
             server_set_mac(mac, &keys[0]))
             result = 1;
     } else {
@@ -155,7 +167,7 @@ static int server_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv,
         if (i == TICKETS_KEYS)
             result = 0; /* a full handshake follows */
         else if (server_set_mac(mac, &keys[i]) &&
-                 EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys[i].aes, iv) == 1)
+                 EVP_DecryptInit_ex2(cipher, aes, keys[i].aes, iv, NULL) == 1)
             result = i == 0 ? 1 : 2;
     }
     OPENSSL_cleanse(keys, sizeof keys);
