@@ -108,9 +108,9 @@ static struct refusal h2_check_form(struct str name, struct str value)
 }
 
 /* Headers about an HTTP/1 connection (RFC 9113 section 8.2.2). */
-static struct refusal h2_check_connection(struct str name, struct str value)
+static struct refusal h2_check_connection(enum header_id id, struct str name, struct str value)
 {
-    switch (header_id(name)) {
+    switch (id) {
     case HEADER_CONNECTION:
     case HEADER_KEEP_ALIVE:
     case HEADER_TRANSFER_ENCODING:
@@ -170,21 +170,23 @@ static struct refusal h2_cookie(struct h2_head *h, struct str value)
 static struct refusal h2_regular(struct h2_head *h, struct str name, struct str value)
 {
     struct arena *a = &h->req->arena;
+    enum header_id id = header_id(name);
     struct refusal bad = h2_begin_regular(h);
     if (bad.reason == NULL)
         bad = h2_check_form(name, value);
     if (bad.reason == NULL)
-        bad = h2_check_connection(name, value);
+        bad = h2_check_connection(id, name, value);
     if (bad.reason != NULL)
         return bad;
-    if (str_eq(name, STR("cookie")))
+    if (id == HEADER_COOKIE)
         return h2_cookie(h, value);
-    if (str_eq(name, STR("host")) && h->authority.p != NULL)
+    if (id == HEADER_HOST && h->authority.p != NULL)
         return str_ieq(value, h->authority) ? nothing
                                             : h2_refuse(400, "Host is not what :authority says");
     if (str_eq(name, STR("priority")))
         h->priority = h2_priority_parse(value);
-    return h2_add(h, arena_copy(a, name), arena_copy(a, value));
+    struct str known = header_name(id); /* lasts, and is in lower case as the name is */
+    return h2_add(h, known.p != NULL ? known : arena_copy(a, name), arena_copy(a, value));
 }
 
 void h2_head_field(struct h2_head *h, struct str name, struct str value)
