@@ -442,7 +442,8 @@ struct exchange *exchange_new(struct generation *generation, struct request **re
 {
     struct loop *loop = generation->loop;
     struct exchange *x = loop_block(loop);
-    memset(x, 0, sizeof *x);
+    /* request_init clears the request, at its front */
+    memset((char *)x + sizeof x->req, 0, sizeof *x - sizeof x->req);
     x->generation = generation_hold(generation);
     x->file.source = NULL;
     buf_init(&x->stderr_text, 1u << 20);
