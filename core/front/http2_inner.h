@@ -59,6 +59,7 @@ struct http2 {
     struct http2_stream *over;       /* those whose response has left */
     unsigned count;                  /* of streams */
     struct http2_stream *heading;    /* the one whose header block comes; NULL: none */
+    struct http2_stream *found;      /* what http2_session_stream has found last; NULL: nothing */
     unsigned continuations;          /* frames of that block behind its first */
     struct deferred flush;
     struct buf out; /* bytes that the socket did not take */
@@ -135,6 +136,15 @@ static inline nghttp2_session *http2_session(struct http2 *h)
     if (region_is_packed(&h->memory))
         region_unpack(&h->memory);
     return h->session_;
+}
+
+/* The stream of an id, NULL: its request has ended. nghttp2's callbacks ask for the same one
+ * several times in a row. */
+static inline struct http2_stream *http2_session_stream(struct http2 *h, int32_t id)
+{
+    if (h->found == NULL || h->found->id != id)
+        h->found = nghttp2_session_get_stream_user_data(http2_session(h), id);
+    return h->found;
 }
 
 /* --- http2_stream.c --- */

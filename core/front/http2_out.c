@@ -260,9 +260,9 @@ static bool http2_out_gather_frame(struct http2_stream *s, const uint8_t *header
 int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *header,
                    size_t length, nghttp2_data_source *source, void *ctx)
 {
-    struct http2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    struct http2_stream *s = http2_session_stream(ctx, frame->hd.stream_id);
+    (void)session;
     (void)source;
-    (void)ctx;
     if (s == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (!http2_out_gather_has_room()) {

@@ -23,11 +23,6 @@ enum {
  * brings some. */
 enum { POINTS_DEAR = 10, POINTS_CHEAP = 1, TINY_DATA = 256 };
 
-static struct http2_stream *http2_session_stream(nghttp2_session *session, int32_t id)
-{
-    return nghttp2_session_get_stream_user_data(session, id);
-}
-
 static const char too_many[] = "too many frames that only cost work (RST_STREAM, PING, SETTINGS, "
                                "tiny DATA, WINDOW_UPDATE)";
 
@@ -75,7 +70,7 @@ static int http2_session_on_begin_headers(nghttp2_session *session, const nghttp
     int32_t id = frame->hd.stream_id;
     h->in_head = true;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-        h->heading = http2_session_stream(session, id);
+        h->heading = http2_session_stream(h, id);
         if (h->heading != NULL)
             h->heading->trailing = true;
         return 0;
@@ -132,6 +127,7 @@ static int http2_session_on_frame(nghttp2_session *session, const nghttp2_frame 
 {
     struct http2 *h = ctx;
     struct http2_stream *s;
+    (void)session;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
         http2_session_head(h, frame);
@@ -139,7 +135,7 @@ static int http2_session_on_frame(nghttp2_session *session, const nghttp2_frame 
     case NGHTTP2_DATA:
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
             break;
-        s = http2_session_stream(session, frame->hd.stream_id);
+        s = http2_session_stream(h, frame->hd.stream_id);
         if (s != NULL) {
             s->remote_done = true;
             http2_stream_body_end(s);
@@ -160,9 +156,8 @@ static int http2_session_on_frame(nghttp2_session *session, const nghttp2_frame 
 static int http2_session_on_data(nghttp2_session *session, uint8_t flags, int32_t id,
                                  const uint8_t *data, size_t n, void *ctx)
 {
-    struct http2_stream *s = http2_session_stream(session, id);
+    struct http2_stream *s = http2_session_stream(ctx, id);
     (void)flags;
-    (void)ctx;
     nghttp2_session_consume_connection(session, n);
     if (s != NULL)
         http2_stream_body(s, (struct str){(const char *)data, n});
@@ -191,7 +186,7 @@ static int http2_session_on_sent(nghttp2_session *session, const nghttp2_frame *
         nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, (const uint8_t *)"leaving");
     if (hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA)
         return 0;
-    struct http2_stream *s = http2_session_stream(session, hd->stream_id);
+    struct http2_stream *s = http2_session_stream(h, hd->stream_id);
     if (s == NULL)
         return 0;
     s->req->bytes_out += hd->length + 9;
@@ -212,8 +207,7 @@ static int http2_session_on_sent(nghttp2_session *session, const nghttp2_frame *
 static int http2_session_on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int err,
                                      void *ctx)
 {
-    struct http2_stream *s = http2_session_stream(session, frame->hd.stream_id);
-    (void)ctx;
+    struct http2_stream *s = http2_session_stream(ctx, frame->hd.stream_id);
     if (s == NULL || frame->hd.type != NGHTTP2_HEADERS || err == NGHTTP2_ERR_STREAM_CLOSED)
         return 0;
     s->broken = nghttp2_strerror(err);
@@ -226,7 +220,8 @@ static int http2_session_on_not_sent(nghttp2_session *session, const nghttp2_fra
 static int http2_session_on_close(nghttp2_session *session, int32_t id, uint32_t code, void *ctx)
 {
     struct http2 *h = ctx;
-    struct http2_stream *s = http2_session_stream(session, id);
+    struct http2_stream *s = http2_session_stream(h, id);
+    h->found = NULL; /* nghttp2 forgets it */
     if (s == NULL)
         return 0;
     s->closed = true;

@@ -17,6 +17,8 @@
 #define OUT_MAX                                                                                    \
     (1ul << 30) /* bytes of a response that a script made; others are held back earlier */
 
+enum { FEW_FIELDS = 24 }; /* of a response's head: so many are made on the stack */
+
 static const struct front_ops http2_front_ops;
 
 static struct http2_stream *http2_stream_of(struct front *front)
@@ -144,6 +146,8 @@ static struct exchange *http2_stream_end(struct http2_stream *s)
         http2_stream_leave_over(s);
     if (h->heading == s)
         h->heading = NULL;
+    if (h->found == s)
+        h->found = NULL;
     h->count--;
     loop_undefer(&s->step);
     deadline_fini(&s->deadline);
@@ -505,10 +509,10 @@ static ssize_t http2_stream_read_cb(nghttp2_session *session, int32_t id, uint8_
                                     size_t length, uint32_t *flags, nghttp2_data_source *source,
                                     void *ctx)
 {
-    struct http2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+    struct http2_stream *s = http2_session_stream(ctx, id);
+    (void)session;
     (void)buf;
     (void)source;
-    (void)ctx;
     if (s == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     uint64_t waiting = http2_stream_waiting(s);
@@ -546,7 +550,8 @@ static size_t http2_stream_fields(struct http2_stream *s, nghttp2_nv *list,
     int64_t length = http2_stream_length(s);
     bool has_date = false, has_server = false;
     size_t count = 0;
-    str_from_u64((uint64_t)res->status, digits);
+    for (int i = 2, rest = res->status; i >= 0; rest /= 10)
+        digits[i--] = (char)('0' + rest % 10);
     list[count++] = http2_stream_known_nv(STR(":status"), (struct str){digits, 3});
     for (unsigned i = 0; i < res->headers.count; i++) {
         const struct header *header = &res->headers.list[i];
@@ -573,8 +578,10 @@ static void http2_stream_submit_head(struct http2_stream *s)
 {
     nghttp2_data_provider body = {.read_callback = http2_stream_read_cb};
     char digits[3 + STR_U64_SIZE];
-    nghttp2_nv *list =
-        arena_alloc(&s->req->arena, (s->req->response.headers.count + 4) * sizeof *list);
+    nghttp2_nv few[FEW_FIELDS], *list = few;
+    size_t most = s->req->response.headers.count + 4;
+    if (most > FEW_FIELDS)
+        list = arena_alloc(&s->req->arena, most * sizeof *list);
     size_t count = http2_stream_fields(s, list, digits);
     bool bodiless = s->ended && !s->cut && http2_stream_waiting(s) == 0;
     s->head_waits = false;
