@@ -84,8 +84,14 @@ function Connection:receive()
 end
 
 --- A GET with HTTP/1.1, whose response has a Content-Length.
-function Connection:get(path)
-  self:send(("GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"):format(path))
+---@param path string
+---@param headers? { [1]: string, [2]: string }[]
+function Connection:get(path, headers)
+  local lines = ("GET %s HTTP/1.1\r\nHost: localhost\r\n"):format(path)
+  for _, header in ipairs(headers or {}) do
+    lines = lines .. header[1] .. ": " .. header[2] .. "\r\n"
+  end
+  self:send(lines .. "\r\n")
   local text = ""
   local head
   repeat
@@ -117,9 +123,12 @@ function Connection:frames_until_end_of(id)
 end
 
 --- A GET with HTTP/2. The first one begins the connection.
-function Connection:get_by_http2(path)
+---@param path string
+---@param headers? { [1]: string, [2]: string }[]
+function Connection:get_by_http2(path, headers)
   local id = (self.last_id or -1) + 2
-  local block = h2.block(h2.fields({ path = path, scheme = self.ssl and "https" or "http" }))
+  local block = h2.block(h2.fields({ path = path, scheme = self.ssl and "https" or "http",
+    headers = headers }))
   self:send((self.last_id and "" or h2.PREFACE .. h2.settings()) .. h2.headers(id, block, true))
   self.last_id = id
   self:frames_until_end_of(id)

@@ -60,6 +60,13 @@ local TARGETS = { { path = "/tiny.css", requests = 2000, each = 200 },
   { path = "/index.php?body=hello", requests = 2000, each = 200 },
   { path = "/index.php?size=32768", requests = 200, each = 1 } }
 
+-- What a browser sends.
+local HEADERS = { { "user-agent", "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0" },
+  { "accept", "text/html,application/xhtml+xml,*/*;q=0.8" }, { "accept-language", "en,de;q=0.5" },
+  { "accept-encoding", "gzip, deflate, br, zstd" }, { "referer", "https://localhost/" },
+  { "cookie", "session=0123456789abcdef" }, { "sec-fetch-dest", "document" },
+  { "sec-fetch-mode", "navigate" }, { "sec-fetch-site", "same-origin" } }
+
 local function run_secure(application)
   local server, address, dir = serve(application)
   for _, get in ipairs({ "get", "get_by_http2" }) do
@@ -68,7 +75,7 @@ local function run_secure(application)
       for _ = 1, target.requests / target.each do
         local conn = secure_client.open(address, ctx)
         for _ = 1, target.each do
-          conn[get](conn, target.path)
+          conn[get](conn, target.path, HEADERS)
         end
         conn:close()
       end
