@@ -109,7 +109,9 @@ local function main()
       run(case, application, sites)
     end
   end
-  run_secure(application)
+  if (os.getenv("MINIMAL") or "") == "" then -- that has neither TLS nor HTTP/2
+    run_secure(application)
+  end
   application:stop()
   process.remove(sites)
 end
