@@ -11,15 +11,28 @@ static inline uint64_t str_lower_eight(uint64_t word)
     return word | upper >> 2;
 }
 
+/* The n bytes at p, of which there are four to eight, as one word: the first four and the last
+ * four, which overlap where there are fewer than eight. */
+static inline uint64_t str_word(const char *p, size_t n)
+{
+    uint32_t first, last;
+    memcpy(&first, p, sizeof first);
+    memcpy(&last, p + n - sizeof last, sizeof last);
+    return (uint64_t)first << 32 | last;
+}
+
+static inline bool str_same_words(uint64_t x, uint64_t y)
+{
+    return x == y || str_lower_eight(x) == str_lower_eight(y);
+}
+
 bool str_same_letters(const char *a, const char *b, size_t n)
 {
-    uint64_t x, y;
-    for (; n >= sizeof x; a += sizeof x, b += sizeof x, n -= sizeof x) {
-        memcpy(&x, a, sizeof x);
-        memcpy(&y, b, sizeof y);
-        if (x != y && str_lower_eight(x) != str_lower_eight(y))
+    for (; n > 8; a += 8, b += 8, n -= 8)
+        if (!str_same_words(str_word(a, 8), str_word(b, 8)))
             return false;
-    }
+    if (n >= 4)
+        return str_same_words(str_word(a, n), str_word(b, n));
     for (size_t i = 0; i < n; i++)
         if (char_lower(a[i]) != char_lower(b[i]))
             return false;

@@ -442,12 +442,11 @@ struct exchange *exchange_new(struct generation *generation, struct request **re
 {
     struct loop *loop = generation->loop;
     struct exchange *x = loop_block(loop);
-    /* request_init clears the request, at its front */
-    memset((char *)x + sizeof x->req, 0, sizeof *x - sizeof x->req);
+    request_init(&x->req, x->memory, LOOP_BLOCK_SIZE - sizeof *x);
+    memset((char *)x + sizeof x->req, 0, sizeof *x - sizeof x->req); /* what follows the request */
     x->generation = generation_hold(generation);
     x->file.source = NULL;
     buf_init(&x->stderr_text, 1u << 20);
-    request_init(&x->req, x->memory, LOOP_BLOCK_SIZE - sizeof *x);
     x->req.started = ev_now(loop->ev);
     x->req.began = loop_now(loop);
     begun++;

@@ -63,9 +63,8 @@ static struct str cgi_number(struct arena *a, uint64_t value)
 
 static struct str cgi_peer_ip(struct arena *a, const struct peer *peer)
 {
-    char text[PEER_TEXT_SIZE];
-    size_t n = peer_text(peer, text);
-    return arena_copy(a, (struct str){text, n});
+    char *text = arena_bytes(a, PEER_TEXT_SIZE);
+    return (struct str){text, peer_text(peer, text)};
 }
 
 /* Adds SCRIPT_NAME, SCRIPT_FILENAME, PATH_INFO, PATH_TRANSLATED, DOCUMENT_ROOT. */
@@ -472,11 +471,11 @@ static const char *cgi_parse_line(struct cgi_head *head, struct request *req, st
     if (value.p == NULL)
         return "a header line without a colon";
     value = str_trim(value);
-    if (!str_is_token(name))
+    enum header_id id = header_id(name);
+    if ((id == HEADER_OTHER || id == HEADER_PROXY) && !str_is_token(name))
         return "a header name with a character that is not allowed";
     if (!str_is_field_value(value))
         return "a control byte in a header";
-    enum header_id id = header_id(name);
     if (cgi_comes_again(head, id, name))
         return NULL;
     if (id == HEADER_STATUS)

@@ -149,12 +149,6 @@ static void h1_extend(struct str *s, const char *at, size_t n)
     s->n = (size_t)(at - s->p) + n;
 }
 
-static int h1_on_url(http_parser *p, const char *at, size_t n)
-{
-    h1_extend(&h1_of(p)->req->target, at, n);
-    return 0;
-}
-
 /* Adds the current header, if its value has come. Called when another part of the head begins. */
 static int h1_end_header(struct h1 *h)
 {
@@ -204,7 +198,6 @@ static int h1_on_headers_complete(http_parser *p)
 }
 
 static const http_parser_settings callbacks = {
-    .on_url = h1_on_url,
     .on_header_field = h1_on_header_field,
     .on_header_value = h1_on_header_value,
     .on_headers_complete = h1_on_headers_complete,
@@ -283,26 +276,41 @@ static size_t h1_scan_head(struct h1 *h, const char *data, size_t n)
     return at;
 }
 
-/* Checks the version as RFC 9112 §2.3 has it; http_parser accepts other letters, too. */
-static bool h1_has_version(struct str head)
+/* True for " HTTP/1.1" and the like (RFC 9112 §2.3); http_parser accepts other letters, too. */
+static bool h1_is_version(const char *t)
 {
-    const char *cr = memchr(head.p, '\r', head.n);
-    if (cr == NULL || cr - head.p < 9)
-        return false;
-    const char *t = cr - 9;
     return memcmp(t, " HTTP/", 6) == 0 && t[6] >= '0' && t[6] <= '9' && t[7] == '.' &&
            t[8] >= '0' && t[8] <= '9';
 }
 
-static int h1_parse_method(struct h1 *h, struct str *head)
+static struct str h1_trim_blanks(struct str s)
 {
-    struct str rest = *head, method = str_cut(&rest, ' ');
+    while (s.n > 0 && s.p[0] == ' ')
+        s = str_skip(s, 1);
+    while (s.n > 0 && s.p[s.n - 1] == ' ')
+        s.n--;
+    return s;
+}
+
+/* Takes method and target off the head, which then begins with the blank before the version. Both
+ * may have several blanks behind them (RFC 9112 §3). */
+static int h1_take_request_line(struct h1 *h, struct str *head)
+{
+    static const char reason[] = "a request line that is not METHOD TARGET HTTP/1.1";
+    const char *cr = memchr(head->p, '\r', head->n);
+    if (cr == NULL || cr - head->p < 9 || !h1_is_version(cr - 9))
+        return h1_fail(h, 400, "a request line that does not end in an HTTP version");
+    struct str line = {head->p, (size_t)(cr - 9 - head->p)};
+    struct str method = str_cut(&line, ' '), target = h1_trim_blanks(line);
     struct refusal bad = check_method(h->req, method);
     if (bad.status == 400) /* a bad request line keeps the status 400 */
-        return h1_fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
+        return h1_fail(h, 400, reason);
     if (bad.reason != NULL)
         return h1_fail_for(h, bad);
-    *head = str_skip(*head, method.n);
+    if (target.n == 0 || memchr(target.p, ' ', target.n) != NULL)
+        return h1_fail(h, 400, reason);
+    h->req->target = target;
+    *head = str_skip(*head, (size_t)(cr - 9 - head->p));
     return 0;
 }
 
@@ -321,25 +329,22 @@ static void h1_blank_tabs(struct str head)
     }
 }
 
-/* Parses the head, which is whole. http_parser knows a list of methods only, so it is told that
- * every request is a GET. */
+/* Parses the head, which is whole. http_parser knows a list of methods only, and goes through the
+ * bytes of a target that uri_parse checks more strictly. So it is told that every request is a GET
+ * of "/". */
 static int h1_parse_head(struct h1 *h)
 {
     struct str head = h->head;
     while (head.n > 0 && (head.p[0] == '\r' || head.p[0] == '\n'))
         head = str_skip(head, 1);
-    if (!h1_has_version(head))
-        return h1_fail(h, 400, "a request line that does not end in an HTTP version");
-    if (h1_parse_method(h, &head) != 0)
+    if (h1_take_request_line(h, &head) != 0)
         return -1;
     h1_blank_tabs(head);
-    http_parser_execute(&h->parser, &callbacks, "GET", 3);
+    http_parser_execute(&h->parser, &callbacks, "GET /", 5);
     http_parser_execute(&h->parser, &callbacks, head.p, head.n);
     if (h->state == FAILED)
         return -1;
     enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
-    if (err == HPE_INVALID_URL || err == HPE_INVALID_CONSTANT)
-        return h1_fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
     if (err != HPE_OK && err != HPE_PAUSED)
         return h1_fail(h, 400, http_errno_description(err));
     /* both parsers must agree on the head's end, or requests could be smuggled */

@@ -115,25 +115,8 @@ static bool uri_remove_dots(char *path, size_t *size)
     return true;
 }
 
-/* True where decoding and normalising would change nothing: most paths. */
-static bool uri_is_plain(struct str path)
-{
-    for (size_t i = 0; i < path.n; i++) {
-        char c = path.p[i];
-        if (c == '%')
-            return false;
-        if (c == '/' && i + 1 < path.n && (path.p[i + 1] == '/' || path.p[i + 1] == '.'))
-            return false;
-    }
-    return true;
-}
-
 static const char *uri_decode_path(struct uri *u, struct arena *arena)
 {
-    if (uri_is_plain(u->raw_path)) {
-        u->path = u->raw_path;
-        return NULL;
-    }
     char *path = arena_bytes(arena, u->raw_path.n + 1);
     size_t n;
     if (!uri_unescape(u->raw_path, path, &n))
@@ -147,17 +130,50 @@ static const char *uri_decode_path(struct uri *u, struct arena *arena)
     return NULL;
 }
 
-/* Bytes that may never stand in a target, whatever its form. */
-static const char *uri_check_bytes(struct str target)
+/* What is to be known of the bytes of a target; 0: nothing, as of most bytes. A path may need to be
+ * normalised where URI_JOINT follows a slash. */
+enum {
+    URI_JOINT = 1,             /* a slash or a dot */
+    URI_SLASH = 2 | URI_JOINT, /* a slash */
+    URI_PERCENT = 4,
+    URI_MARK = 8, /* '?' */
+    URI_HASH = 16,
+    URI_BAD = 32,
+};
+static const uint8_t uri_classes[256] = {
+    [0 ... 0x20] = URI_BAD, [0x7f ... 0xff] = URI_BAD, ['#'] = URI_HASH,  ['%'] = URI_PERCENT,
+    ['?'] = URI_MARK,       ['/'] = URI_SLASH,         ['.'] = URI_JOINT,
+};
+
+static unsigned uri_class(struct str target, size_t i)
 {
-    for (size_t i = 0; i < target.n; i++) {
-        unsigned char c = (unsigned char)target.p[i];
-        if (c <= 0x20 || c >= 0x7f)
-            return "a space, a control byte or a byte above 0x7e in the target";
-        if (c == '#')
-            return "a fragment in the target";
+    return i < target.n ? uri_classes[(uint8_t)target.p[i]] : 0;
+}
+
+/* Looks at each byte of the target once. *mark: where the query's '?' is, or the target's end;
+ * *plain: decoding and normalising would not change the path before it, as with most paths. Returns
+ * why a byte may not stand in a target, whatever its form; or NULL. */
+static const char *uri_scan(struct str target, size_t *mark, bool *plain)
+{
+    unsigned all = 0;
+    bool joins = false;
+    size_t i = 0;
+    for (unsigned class; i < target.n; i++) {
+        class = uri_classes[(uint8_t)target.p[i]];
+        if (class == 0)
+            continue;
+        if (class == URI_MARK)
+            break;
+        all |= class;
+        joins |= class == URI_SLASH && (uri_class(target, i + 1) & URI_JOINT) != 0;
     }
-    return NULL;
+    *mark = i;
+    *plain = !joins && !(all & URI_PERCENT);
+    for (; i < target.n; i++)
+        all |= uri_classes[(uint8_t)target.p[i]];
+    if (all & URI_BAD)
+        return "a space, a control byte or a byte above 0x7e in the target";
+    return all & URI_HASH ? "a fragment in the target" : NULL;
 }
 
 /* Cuts scheme and authority off an absolute target, leaving path and query in *target. */
@@ -185,8 +201,10 @@ static const char *uri_cut_absolute(struct uri *u, struct str *target)
 
 const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
 {
+    size_t mark;
+    bool plain;
     *u = (struct uri){0};
-    const char *err = uri_check_bytes(target);
+    const char *err = uri_scan(target, &mark, &plain);
     if (err != NULL)
         return err;
     if (str_eq(target, STR("*"))) {
@@ -202,26 +220,26 @@ const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
             target = STR("/");
         else if (target.p[0] == '?') /* http://host?query: the empty path is "/" */
             target = arena_printf(arena, "/%.*s", STR_FMT(target));
+        uri_scan(target, &mark, &plain);
     }
     u->origin = target;
-    const char *mark = memchr(target.p, '?', target.n);
-    u->raw_path = target;
-    if (mark != NULL) {
+    u->raw_path = u->path = (struct str){target.p, mark};
+    if (mark < target.n) {
         u->has_query = true;
-        u->raw_path.n = (size_t)(mark - target.p);
-        u->query = str_skip(target, u->raw_path.n + 1);
+        u->query = str_skip(target, mark + 1);
     }
-    return uri_decode_path(u, arena);
+    return plain ? NULL : uri_decode_path(u, arena);
 }
 
-/* True for the characters of real host names, fewer than RFC 3986's reg-name allows. Scripts build
- * paths from hosts, so a character with a meaning in paths must not pass. */
-static bool uri_is_host_char(char c)
-{
-    char lower = char_lower(c);
-    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') || c == '-' || c == '.' ||
-           c == '_';
-}
+/* The characters of real host names, fewer than RFC 3986's reg-name allows, each with its lower
+ * case; 0: none of them. Scripts build paths from hosts, so a character with a meaning in paths
+ * must not pass. */
+static const char uri_host_chars[256] =
+    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+    "\0\0\0\0\0\0\0\0\0\0\0\0\0-.\0"
+    "0123456789\0\0\0\0\0\0"
+    "\0abcdefghijklmnopqrstuvwxyz\0\0\0\0_"
+    "\0abcdefghijklmnopqrstuvwxyz";
 
 /* The index after "[IPv6]" at the beginning; 0: the value has none. */
 static size_t uri_ipv6_end(struct str value)
@@ -237,23 +255,36 @@ static size_t uri_ipv6_end(struct str value)
     return strlen(text) == n && inet_pton(AF_INET6, text, &ignored) == 1 ? n + 2 : 0;
 }
 
-/* The end of the host in value; 0: the host is invalid. */
-static size_t uri_host_end(struct str value)
+/* Copies the host at the beginning of value in lower case. Returns its end in value; 0: the host is
+ * invalid. `out` has room for value and a NUL. */
+static size_t uri_copy_host(struct str value, char *out)
 {
-    size_t i = 0;
-    if (value.n > 0 && value.p[0] == '[')
-        return uri_ipv6_end(value);
-    for (; i < value.n && uri_is_host_char(value.p[i]); i++)
-        if (value.p[i] == '.' && (i == 0 || value.p[i - 1] == '.'))
+    size_t end = 0;
+    if (value.n > 0 && value.p[0] == '[') {
+        end = uri_ipv6_end(value);
+        for (size_t i = 0; i < end; i++)
+            out[i] = char_lower(value.p[i]);
+        return end;
+    }
+    for (char last = '.', c; end < value.n; last = c, end++) {
+        c = uri_host_chars[(uint8_t)value.p[end]];
+        if (c == '\0')
+            break;
+        if (c == '.' && last == '.')
             return 0; /* an empty label */
-    return i;
+        out[end] = c;
+    }
+    return end;
 }
 
 bool uri_host(struct str value, struct arena *arena, struct str *host, int *port)
 {
-    size_t end = uri_host_end(value);
     *port = -1;
-    if (end == 0 || end > 255 || value.n > 255 + 6)
+    if (value.n > 255 + 6)
+        return false;
+    char *out = arena_bytes(arena, value.n + 1);
+    size_t end = uri_copy_host(value, out);
+    if (end == 0 || end > 255)
         return false;
     if (end < value.n) {
         uint64_t number;
@@ -268,9 +299,6 @@ bool uri_host(struct str value, struct arena *arena, struct str *host, int *port
     }
     if (end > 1 && value.p[end - 1] == '.')
         end--;
-    char *out = arena_bytes(arena, end + 1);
-    for (size_t i = 0; i < end; i++)
-        out[i] = char_lower(value.p[i]);
     out[end] = '\0';
     *host = (struct str){out, end};
     return true;
