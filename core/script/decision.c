@@ -62,7 +62,8 @@ static void *decision_member(const struct reading *r)
 
 /* --- values; the value is on the stack's top --- */
 
-static struct str decision_get_text(struct reading *r)
+/* The text as Lua has it, without NUL; "" where the value is none. */
+static struct str decision_check_text(struct reading *r)
 {
     if (lua_type(r->L, -1) != LUA_TSTRING) {
         decision_refuse(r);
@@ -71,7 +72,12 @@ static struct str decision_get_text(struct reading *r)
     struct str s = script_str(r->L, -1);
     if (memchr(s.p, '\0', s.n) != NULL)
         decision_refuse(r);
-    return arena_copy(&r->req->arena, s);
+    return s;
+}
+
+static struct str decision_get_text(struct reading *r)
+{
+    return arena_copy(&r->req->arena, decision_check_text(r));
 }
 
 /* An absolute path or URL prefix, without the slash at its end. */
@@ -502,7 +508,7 @@ static void decision_read_authorize(struct reading *r)
 static void decision_read_script(struct reading *r)
 {
     *(bool *)decision_member(r) = true;
-    decision_get_text(r);
+    decision_check_text(r);
 }
 
 #define AT(decision_member) .at = offsetof(struct decision, decision_member)
@@ -571,36 +577,68 @@ enum { KEY_TOTAL = sizeof keys / sizeof *keys };
 
 void script_push_keys(lua_State *L)
 {
-    lua_pushlightuserdata(L, (void *)keys);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    if (!lua_isnil(L, -1))
-        return;
-    lua_pop(L, 1);
     lua_createtable(L, 0, KEY_TOTAL);
     for (int i = 0; i < KEY_TOTAL; i++) {
         lua_pushinteger(L, i + 1);
         lua_setfield(L, -2, keys[i].name);
     }
-    lua_pushlightuserdata(L, (void *)keys);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* The keys by a hash of their names: each lies in the slot that its hash says, or in the next free
+ * one. A table of Lua would cost several calls for each key of each decision. */
+enum { KEY_SLOTS = 256 };
+static struct {
+    struct str name; /* p == NULL: a free slot */
+    const struct key *key;
+} key_slots[KEY_SLOTS];
+
+static unsigned decision_key_hash(struct str name)
+{
+    return (unsigned)(name.n * 59 + (uint8_t)name.p[0] * 7u + (uint8_t)name.p[name.n / 2] * 31u +
+                      (uint8_t)name.p[name.n - 1]) %
+           KEY_SLOTS;
+}
+
+static void decision_place_keys(void)
+{
+    for (const struct key *key = keys; key < keys + KEY_TOTAL; key++) {
+        struct str name = str_of(key->name);
+        unsigned at = decision_key_hash(name);
+        while (key_slots[at].name.p != NULL)
+            at = (at + 1) % KEY_SLOTS;
+        key_slots[at].name = name;
+        key_slots[at].key = key;
+    }
+}
+
+/* The key of that name; NULL: there is none. */
+static const struct key *decision_find_key(struct str name)
+{
+    static bool placed;
+    if (name.n == 0)
+        return NULL;
+    if (!placed)
+        decision_place_keys();
+    placed = true;
+    for (unsigned at = decision_key_hash(name); key_slots[at].name.p != NULL;
+         at = (at + 1) % KEY_SLOTS)
+        if (str_eq(key_slots[at].name, name))
+            return key_slots[at].key;
+    return NULL;
 }
 
 static void decision_read_keys(struct reading *r, int table)
 {
     lua_State *L = r->L;
-    script_push_keys(L);
-    int places = lua_gettop(L);
+    int top = lua_gettop(L);
     for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-        lua_pushvalue(L, -2);
-        lua_rawget(L, places);
-        int place = (int)lua_tointeger(L, -1);
-        lua_pop(L, 1);
-        if (place == 0) {
+        /* lua_tolstring would change a key that is a number in place */
+        const struct key *key = r->key =
+            lua_type(L, -2) == LUA_TSTRING ? decision_find_key(script_str(L, -2)) : NULL;
+        if (key == NULL) {
             decision_refuse(r);
             break;
         }
-        const struct key *key = r->key = &keys[place - 1];
         r->made |= key->makes;
         r->kinds &= key->kinds;
         if (key->read != NULL)
@@ -612,7 +650,7 @@ static void decision_read_keys(struct reading *r, int table)
         if (r->refused)
             break;
     }
-    lua_settop(L, places - 1);
+    lua_settop(L, top);
 }
 
 /* --- the kinds --- */

@@ -12,8 +12,6 @@
 #include "script/request.h"
 #include "script/value.h"
 
-static const char TYPE[] = "moongate.log";
-
 struct script_entry {
     const struct request *req; /* NULL: no hook runs */
 };
@@ -115,7 +113,7 @@ static const struct request *log_shown(lua_State *L, const struct script_entry *
 /* log:all() -> a table of all its fields */
 static int log_all(lua_State *L)
 {
-    const struct request *req = log_shown(L, property_check_self(L, TYPE, "log:all()"));
+    const struct request *req = log_shown(L, property_check_self(L, PROPERTY_LOG, "log:all()"));
     property_push_table(L, property_log, (const void *[]){req});
     return 1;
 }
@@ -185,14 +183,14 @@ static int log_newindex(lua_State *L)
 
 void script_log_open(lua_State *L)
 {
-    property_new_type(L, TYPE, property_log, log_index, log_newindex);
+    property_new_type(L, PROPERTY_LOG, "moongate.log", property_log, log_index, log_newindex);
 }
 
 struct script_entry *script_push_log(lua_State *L)
 {
     struct script_entry *entry = lua_newuserdata(L, sizeof *entry);
     entry->req = NULL;
-    property_push_type(L, TYPE);
+    property_push_type(L, PROPERTY_LOG);
     lua_setmetatable(L, -2);
     return entry;
 }

@@ -55,30 +55,23 @@ void property_push_names(lua_State *L, const struct property *list)
     }
 }
 
-void property_new_type(lua_State *L, const char *type, const struct property *list,
-                       lua_CFunction index, lua_CFunction newindex)
+void property_new_type(lua_State *L, enum property_type type, const char *name,
+                       const struct property *list, lua_CFunction index, lua_CFunction newindex)
 {
-    luaL_newmetatable(L, type);
-    lua_pushlightuserdata(L, (void *)type);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
+    luaL_newmetatable(L, name);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, type);
     property_push_names(L, list);
     lua_pushcclosure(L, index, 1);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, newindex);
     lua_setfield(L, -2, "__newindex");
-    lua_pushstring(L, type); /* getmetatable(req) returns the name, not the metatable */
+    lua_pushstring(L, name); /* getmetatable(req) returns the name, not the metatable */
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
 }
 
-void property_push_type(lua_State *L, const char *type)
-{
-    lua_pushlightuserdata(L, (void *)type);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-}
-
-void *property_self(lua_State *L, const char *type)
+void *property_self(lua_State *L, enum property_type type)
 {
     void *self = lua_touserdata(L, 1);
     if (self == NULL || !lua_getmetatable(L, 1))
@@ -89,7 +82,7 @@ void *property_self(lua_State *L, const char *type)
     return same ? self : NULL;
 }
 
-void *property_check_self(lua_State *L, const char *type, const char *call)
+void *property_check_self(lua_State *L, enum property_type type, const char *call)
 {
     void *self = property_self(L, type);
     if (self != NULL)

@@ -55,18 +55,32 @@ property_pusher property_push_str, property_push_text, property_push_pointer, pr
     property_push_peer, property_push_bool, property_push_int, property_push_unsigned,
     property_push_long, property_push_long_long, property_push_double;
 
+/* The types of those that are userdata. A state's metatables lie in its registry under these
+ * numbers, where one is found in fewer steps than by its name; luaL_ref uses none below LUA_REFNIL.
+ */
+enum property_type {
+    PROPERTY_REQUEST = -10,
+    PROPERTY_HEADERS = -11,
+    PROPERTY_PARAMS = -12,
+    PROPERTY_ARRIVED = -13,
+    PROPERTY_LOG = -14,
+};
+
 /* Pushes a table from each name to its place in the list, from 1 on, or to the method. */
 void property_push_names(lua_State *L, const struct property *list);
-/* Registers a metatable of that name: reading calls `index`, whose upvalue 1 are the names of the
- * list, assigning calls `newindex`. */
-void property_new_type(lua_State *L, const char *type, const struct property *list,
-                       lua_CFunction index, lua_CFunction newindex);
-/* Pushes the metatable; found by the name's address, which is no string to be looked up. */
-void property_push_type(lua_State *L, const char *type);
+/* Registers the metatable of a type, which scripts see as `name`: reading calls `index`, whose
+ * upvalue 1 are the names of the list, assigning calls `newindex`. */
+void property_new_type(lua_State *L, enum property_type type, const char *name,
+                       const struct property *list, lua_CFunction index, lua_CFunction newindex);
+/* Pushes the metatable of a type. */
+static inline void property_push_type(lua_State *L, enum property_type type)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, type);
+}
 /* The userdata at 1 if it is of that type; else NULL, or an error that says how the method should
  * be called. */
-void *property_self(lua_State *L, const char *type);
-void *property_check_self(lua_State *L, const char *type, const char *call);
+void *property_self(lua_State *L, enum property_type type);
+void *property_check_self(lua_State *L, enum property_type type, const char *call);
 
 /* The part of property_find for a key that is no value: what the names have for it (a method or
  * nil) is on the top. */

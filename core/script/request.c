@@ -16,13 +16,13 @@
 #include "script/property.h"
 #include "script/views.h"
 
-static const char REQUEST_TYPE[] = "moongate.request";
+static const char REQUEST_TYPE[] = "moongate.request"; /* as scripts see it */
 
 struct script_box *script_push_request(lua_State *L, struct request *req)
 {
     struct script_box *box = lua_newuserdata(L, sizeof *box);
     box->req = req;
-    property_push_type(L, REQUEST_TYPE);
+    property_push_type(L, PROPERTY_REQUEST);
     lua_setmetatable(L, -2);
     return box;
 }
@@ -255,20 +255,21 @@ static void request_push_trace_id(lua_State *L, const void *at)
 
 static int request_body(lua_State *L)
 {
-    return script_body(L,
-                       script_box_request(L, property_check_self(L, REQUEST_TYPE, "req:body()")));
+    return script_body(
+        L, script_box_request(L, property_check_self(L, PROPERTY_REQUEST, "req:body()")));
 }
 
 static int request_observe(lua_State *L)
 {
     return script_observe(
-        L, script_box_request(L, property_check_self(L, REQUEST_TYPE, "req:observe()")));
+        L, script_box_request(L, property_check_self(L, PROPERTY_REQUEST, "req:observe()")));
 }
 
 static int request_params_for(lua_State *L)
 {
     return script_params_for(
-        L, script_box_request(L, property_check_self(L, REQUEST_TYPE, "req:params_for(backend)")));
+        L,
+        script_box_request(L, property_check_self(L, PROPERTY_REQUEST, "req:params_for(backend)")));
 }
 
 #define FIELD(name, member)    PROPERTY(name, struct request, member)
@@ -333,7 +334,7 @@ static int request_newindex(lua_State *L)
 
 struct request *script_self_request(lua_State *L)
 {
-    const struct script_box *box = property_self(L, REQUEST_TYPE);
+    const struct script_box *box = property_self(L, PROPERTY_REQUEST);
     return box != NULL ? box->req : NULL;
 }
 
@@ -341,5 +342,6 @@ struct request *script_self_request(lua_State *L)
 
 void script_request_open(lua_State *L)
 {
-    property_new_type(L, REQUEST_TYPE, property_req, request_index, request_newindex);
+    property_new_type(L, PROPERTY_REQUEST, REQUEST_TYPE, property_req, request_index,
+                      request_newindex);
 }

@@ -10,10 +10,6 @@
 
 #include "script/property.h"
 
-static const char HEADERS_TYPE[] = "moongate.headers";
-static const char PARAMS_TYPE[] = "moongate.params";
-static const char ARRIVED_TYPE[] = "moongate.arrived";
-
 #define MAX_PARAMS 1000
 
 struct script_view {
@@ -31,7 +27,7 @@ struct request *script_box_request(lua_State *L, const struct script_box *box)
     return box->req;
 }
 
-static struct script_view *views_new(lua_State *L, const char *type)
+static struct script_view *views_new(lua_State *L, enum property_type type)
 {
     struct script_view *view = lua_newuserdata(L, sizeof *view);
     memset(view, 0, sizeof *view);
@@ -57,7 +53,7 @@ void script_close_view(struct script_view *view)
 
 void script_push_headers(lua_State *L, struct script_box *box)
 {
-    views_new(L, HEADERS_TYPE)->box = box;
+    views_new(L, PROPERTY_HEADERS)->box = box;
 }
 
 /* The headers of the view, which is at 1. */
@@ -79,7 +75,7 @@ static struct headers *view_headers(lua_State *L, struct script_view *view, stru
 static struct headers *views_check_headers(lua_State *L, struct request **owner)
 {
     struct script_view *view =
-        property_check_self(L, HEADERS_TYPE, "headers:all(\"Accept\") or headers:each()");
+        property_check_self(L, PROPERTY_HEADERS, "headers:all(\"Accept\") or headers:each()");
     return view_headers(L, view, owner);
 }
 
@@ -259,7 +255,7 @@ static int views_headers_newindex(lua_State *L)
 
 struct script_view *script_push_params(lua_State *L)
 {
-    return views_new(L, PARAMS_TYPE);
+    return views_new(L, PROPERTY_PARAMS);
 }
 
 /* The view, if it is open; raises an error where its hook has ended. */
@@ -272,7 +268,7 @@ static struct script_view *views_use_params(lua_State *L, struct script_view *vi
 
 static struct script_view *views_check_params(lua_State *L)
 {
-    return views_use_params(L, property_check_self(L, PARAMS_TYPE, "params:each()"));
+    return views_use_params(L, property_check_self(L, PROPERTY_PARAMS, "params:each()"));
 }
 
 static int views_params_step(lua_State *L)
@@ -382,12 +378,12 @@ void script_push_header_table(lua_State *L, const struct headers *headers)
 
 void script_push_arrived(lua_State *L, struct script_box *box)
 {
-    views_new(L, ARRIVED_TYPE)->box = box;
+    views_new(L, PROPERTY_ARRIVED)->box = box;
 }
 
 static struct request *views_check_arrived(lua_State *L)
 {
-    struct script_view *view = property_check_self(L, ARRIVED_TYPE, "req.params:each()");
+    struct script_view *view = property_check_self(L, PROPERTY_ARRIVED, "req.params:each()");
     return script_box_request(L, view->box);
 }
 
@@ -478,7 +474,7 @@ struct script_view *script_push_response(lua_State *L)
     lua_pushliteral(L, "moongate.response");
     lua_setfield(L, -2, "__metatable");
     lua_createtable(L, 0, 1);
-    view->headers = views_new(L, HEADERS_TYPE);
+    view->headers = views_new(L, PROPERTY_HEADERS);
     lua_setfield(L, -2, "headers");
     lua_createtable(L, 0, 1);
     property_push_names(L, property_res);
@@ -495,9 +491,10 @@ struct script_view *script_push_response(lua_State *L)
 
 void script_views_open(lua_State *L)
 {
-    property_new_type(L, HEADERS_TYPE, property_headers, views_headers_index,
-                      views_headers_newindex);
-    property_new_type(L, PARAMS_TYPE, property_params, views_params_index, views_params_newindex);
-    property_new_type(L, ARRIVED_TYPE, property_arrived, views_arrived_index,
-                      views_arrived_newindex);
+    property_new_type(L, PROPERTY_HEADERS, "moongate.headers", property_headers,
+                      views_headers_index, views_headers_newindex);
+    property_new_type(L, PROPERTY_PARAMS, "moongate.params", property_params, views_params_index,
+                      views_params_newindex);
+    property_new_type(L, PROPERTY_ARRIVED, "moongate.arrived", property_arrived,
+                      views_arrived_index, views_arrived_newindex);
 }
