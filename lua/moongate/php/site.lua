@@ -67,7 +67,7 @@ Site.__index = Site
 
 --- Says what a site made of a request: to who explains the route, and in the error log.
 ---@param level "debug"|"warn"
-function Site:say(level, text, ...)
+local function say(self, level, text, ...)
   if trace.step then
     trace.step("php.site: " .. text:format(...))
   elseif self.fs.logs(level) then
@@ -77,14 +77,14 @@ end
 
 --- What lies at a path of the site. A link that leads out of it counts as nothing, which is not
 --- what its owner expects: that is said, in the log at most once in a second.
-function Site:probe(values, path)
+local function probe(self, values, path)
   local what, why = self.fs.probe(values.root, path, values.within)
   if why then
     local now, level = self.time(), "debug"
     if self.linked ~= now then
       self.linked, level = now, "warn"
     end
-    self:say(level, "%s%s leads out of %s by a symlink, so it counts as missing; 'within' "
+    say(self, level, "%s%s leads out of %s by a symlink, so it counts as missing; 'within' "
       .. "names the folders that links may lead to", values.root, path,
       type(values.within) == "table" and table.concat(values.within, ", ") or values.within
         or values.root)
@@ -92,9 +92,18 @@ function Site:probe(values, path)
   return what
 end
 
+--- A root that a function makes up must be absolute, since there is no folder for it to be relative
+--- to, and a folder below another one: "/" is what "/" .. name is for an empty name.
+local function expect_root(self, root)
+  local problem = root == "/" and "'/' is no folder of a site" or docroot.root_problem(root)
+  if problem then
+    error(("%s: php.site: the function for 'root': %s"):format(self.source, problem), 0)
+  end
+end
+
 --- The values that hold for one request: the options themselves, or what their functions say.
 ---@return table|nil values nil where there is no root for this request
-function Site:values(req)
+local function values_for(self, req)
   local options = self.options
   if not self.dynamic then
     return options
@@ -112,47 +121,17 @@ function Site:values(req)
     values.strip = match(values.strip, "^(.-)/*$")
   end
   if values.root == nil and options.root ~= nil then
-    self:say("debug", "the function for 'root' returned nil: 404")
+    say(self, "debug", "the function for 'root' returned nil: 404")
     return nil
   end
   if values.root ~= options.root and values.root ~= nil then
-    self:expect_root(values.root)
+    expect_root(self, values.root)
   end
   return values
 end
 
---- The site's own answers, with the headers that hold for this request.
 ---@return moongate.php.answers
-function Site:answers(values)
-  local given = values.headers
-  if given == self.options.headers then
-    return self.own_answers
-  end
-  local key = given or NO_HEADERS
-  local answers = self.other_answers[key]
-  if not answers then
-    answers = self:make_answers(given)
-    self.other_answers[key] = answers
-  end
-  return answers
-end
-
---- An answer of the site's own that is an error: the page of `errors`, or the standard one.
----@param status 403|404
----@return table d
-function Site:refuse(values, status)
-  local page = self.errors[status]
-  if type(page) == "string" then
-    return {
-      root = values.root, within = values.within, path = page, status = status,
-      headers = self:answers(values).standing,
-    }
-  end
-  return page or self:answers(values)[status]
-end
-
----@return moongate.php.answers
-function Site:make_answers(given)
+local function make_answers(self, given)
   local all = headers.merged(given, self.static.headers)
   local standing = headers.standing(all)
   return {
@@ -161,20 +140,41 @@ function Site:make_answers(given)
   }
 end
 
---- A root that a function makes up must be absolute, since there is no folder for it to be relative
---- to, and a folder below another one: "/" is what "/" .. name is for an empty name.
-function Site:expect_root(root)
-  local problem = root == "/" and "'/' is no folder of a site" or docroot.root_problem(root)
-  if problem then
-    error(("%s: php.site: the function for 'root': %s"):format(self.source, problem), 0)
+--- The site's own answers, with the headers that hold for this request.
+---@return moongate.php.answers
+local function answers_for(self, values)
+  local given = values.headers
+  if given == self.options.headers then
+    return self.own_answers
   end
+  local key = given or NO_HEADERS
+  local answers = self.other_answers[key]
+  if not answers then
+    answers = make_answers(self, given)
+    self.other_answers[key] = answers
+  end
+  return answers
+end
+
+--- An answer of the site's own that is an error: the page of `errors`, or the standard one.
+---@param status 403|404
+---@return table d
+local function refuse(self, values, status)
+  local page = self.errors[status]
+  if type(page) == "string" then
+    return {
+      root = values.root, within = values.within, path = page, status = status,
+      headers = answers_for(self, values).standing,
+    }
+  end
+  return page or answers_for(self, values)[status]
 end
 
 -- Scripts -----------------------------------------------------------------------------------------
 
 --- The version that the nearest `.php-version` names, from a script's folder up to the root.
 ---@return string|nil version only one that `versions` knows
-function Site:nearest_version(values, script)
+local function nearest_version(self, values, script)
   local now, memory = self.time(), self.version_memory
   if memory.time ~= now or memory.count >= MAX_FOLDERS then
     memory = { time = now, count = 0, folders = {} }
@@ -196,11 +196,11 @@ function Site:nearest_version(values, script)
 end
 
 --- Which backend runs a script for this request.
-function Site:backend(req, values, script)
+local function backend_for(self, req, values, script)
   local options = self.options
   local version = options.version
   if version == ".php-version" then
-    version = self:nearest_version(values, script)
+    version = nearest_version(self, values, script)
   elseif type(version) == "function" then
     version = version(req)
   end
@@ -213,7 +213,7 @@ function Site:backend(req, values, script)
 end
 
 --- Remembers the decision for a script.
-function Site:remember(backend, script, d)
+local function remember(self, backend, script, d)
   if self.remembered >= MAX_DECISIONS then
     self.decisions, self.remembered = {}, 0
   end
@@ -228,7 +228,7 @@ end
 
 --- Belongs what lies at a path to the owner of the site's folder? Asked where `owner` is true.
 ---@param path string below the root
-function Site:is_own(values, path)
+local function is_own(self, values, path)
   local root, now = values.root, self.time()
   local memory = self.owner_memory
   if memory.time ~= now or memory.count >= MAX_FOLDERS then
@@ -244,13 +244,13 @@ function Site:is_own(values, path)
   if owner and found == owner then
     return true
   end
-  self:say("debug", "%s%s belongs to the user %s, and the site to %s ('owner'): 403", root,
+  say(self, "debug", "%s%s belongs to the user %s, and the site to %s ('owner'): 403", root,
     path, tostring(found), tostring(owner))
   return false
 end
 
 --- Notes the pages for what may go wrong behind the decision.
-function Site:note_pages(req, values)
+local function note_pages(self, req, values)
   if self.has_errors then
     pages.note(req, { errors = self.errors, root = values.root, within = values.within })
   end
@@ -259,12 +259,12 @@ end
 --- The decision that runs a script.
 ---@param script string below the root
 ---@param path_info string|nil
-function Site:run(req, values, script, path_info)
-  if self.options.owner and not self:is_own(values, script) then
-    return self:refuse(values, 403)
+local function run(self, req, values, script, path_info)
+  if self.options.owner and not is_own(self, values, script) then
+    return refuse(self, values, 403)
   end
-  self:note_pages(req, values)
-  local backend = self:backend(req, values, script)
+  note_pages(self, req, values)
+  local backend = backend_for(self, req, values, script)
   local shareable = not self.dynamic and not path_info
   local of_backend = shareable and self.decisions[backend]
   local d = of_backend and of_backend[script]
@@ -284,16 +284,16 @@ function Site:run(req, values, script, path_info)
     end
   end
   if shareable then
-    self:remember(backend, script, d)
+    remember(self, backend, script, d)
   end
   return d
 end
 
 --- Is there a dotfile on this path? Asked of what is on disk: a path that only the application
 --- knows may have any name.
-function Site:has_dotfile(path)
+local function has_dotfile(self, path)
   if docroot.has_dotfile(path) then
-    self:say("debug", "%s: dotfiles are neither served nor run: 403", path)
+    say(self, "debug", "%s: dotfiles are neither served nor run: 403", path)
     return true
   end
   return false
@@ -301,9 +301,30 @@ end
 
 -- Files and folders -------------------------------------------------------------------------------
 
+--- Is a path one that this site never gives out?
+local function refuses(self, path)
+  local never = self.never
+  for i = 1, #never do
+    if find(path, never[i]) then
+      say(self, "debug", "%s fits '%s' of 'never': 403", path, never[i])
+      return true
+    end
+  end
+  return false
+end
+
+--- May this script be named in a URL?
+local function may_run(self, script)
+  if not self.allows or self.allows(script) then
+    return true
+  end
+  say(self, "debug", "%s is not among the scripts of 'run': 404", script)
+  return false
+end
+
 --- What `static` says of a file.
 ---@return moongate.php.rule|nil rule nil: such files are not for this site to serve
-function Site:rule_of(req, path)
+local function rule_for(self, req, path)
   local static = self.static
   if static.decide then
     return site_options.static_result(static, static.decide(req, path), self.source)
@@ -313,8 +334,8 @@ end
 
 --- Adds what holds for files to a decision.
 ---@param rule moongate.php.rule
-function Site:about_files(d, values, rule)
-  local answers = self:answers(values)
+local function about_files(self, d, values, rule)
+  local answers = answers_for(self, values)
   local all = answers.rules[rule]
   if all == nil then
     all = headers.merged(values.headers, rule.headers) or false
@@ -334,28 +355,28 @@ end
 --- The decision that serves a file.
 ---@param path string below the root
 ---@return table|nil d nil where files like this one are not for this site to serve
-function Site:file(req, values, path)
+local function file_for(self, req, values, path)
   if docroot.is_source(path, self.scripts) then
-    self:say("debug", "%s is almost a script, and no source is served: 403", path)
-    return self:refuse(values, 403)
+    say(self, "debug", "%s is almost a script, and no source is served: 403", path)
+    return refuse(self, values, 403)
   end
-  local rule = self:rule_of(req, path)
+  local rule = rule_for(self, req, path)
   if not rule then
     return nil
-  elseif self.options.owner and not self:is_own(values, path) then
-    return self:refuse(values, 403)
+  elseif self.options.owner and not is_own(self, values, path) then
+    return refuse(self, values, 403)
   end
-  self:note_pages(req, values)
+  note_pages(self, req, values)
   if not self.dynamic and path == req.path and rule.lasts then
     local d = self.file_decisions[rule]
     if not d then
-      d = setmetatable(self:about_files({ root = values.root, within = values.within }, values,
+      d = setmetatable(about_files(self, { root = values.root, within = values.within }, values,
         rule), SHARED)
       self.file_decisions[rule] = d
     end
     return d
   end
-  return self:about_files({ root = values.root, within = values.within, path = path }, values,
+  return about_files(self, { root = values.root, within = values.within, path = path }, values,
     rule)
 end
 
@@ -363,35 +384,35 @@ end
 ---@param trusted boolean the route names this path, not the client: it may be any script
 ---@param checked boolean|nil the route names it, and `never` does not hold
 ---@return table|nil d nil where files are not for this site to serve
-function Site:serve(req, values, path, trusted, checked)
-  if not checked and self:refuses(path) then
-    return self:refuse(values, 403)
+local function serve(self, req, values, path, trusted, checked)
+  if not checked and refuses(self, path) then
+    return refuse(self, values, 403)
   elseif docroot.is_script(path, self.scripts) then
-    return (trusted or self:may_run(path)) and self:run(req, values, path, nil)
-      or self:refuse(values, 404)
+    return (trusted or may_run(self, path)) and run(self, req, values, path, nil)
+      or refuse(self, values, 404)
   elseif self.options.static == false then
     return nil
   end
-  return self:file(req, values, path)
+  return file_for(self, req, values, path)
 end
 
 --- The answer to a request for a folder: its index, or its name with a slash.
 ---@return table|nil d nil where the folder has no index
-function Site:folder(req, values, path)
+local function folder_for(self, req, values, path)
   if byte(path, #path) ~= SLASH then
     local query = req.query
     return {
       status = 301,
       redirect = url.escape_path((values.strip or "") .. path) .. "/"
         .. (query and query ~= "" and "?" .. query or ""),
-      headers = self:answers(values).standing,
+      headers = answers_for(self, values).standing,
     }
   end
   local index = self.index
   for i = 1, #index do
     local candidate = path .. index[i]
-    if self:probe(values, candidate) == "file" then
-      return self:serve(req, values, candidate, true) -- `run` is for what a URL names
+    if probe(self, values, candidate) == "file" then
+      return serve(self, req, values, candidate, true) -- `run` is for what a URL names
     end
   end
   return nil
@@ -400,7 +421,7 @@ end
 --- What is looked for: what the site says, or, where a module has said another front controller for
 --- this request, with that.
 ---@return moongate.Try[]
-function Site:try_of(values)
+local function try_of(self, values)
   local front = values.front
   if front == nil or front == self.options.front then
     return self.try
@@ -415,8 +436,8 @@ end
 
 --- The decision that ends `try`, with the headers of this request.
 ---@param element moongate.Try
-function Site:end_search(values, element)
-  local answers, page = self:answers(values), nil
+local function end_search(self, values, element)
+  local answers, page = answers_for(self, values), nil
   if type(element.ending) == "number" then
     page = self.errors[element.ending]
     if type(page) == "string" then
@@ -431,44 +452,8 @@ function Site:end_search(values, element)
   return d
 end
 
---- Walks `try`. The path itself is looked at once, however many elements ask for it.
-function Site:search(req, values, path)
-  local elements, own = self:try_of(values), nil
-  for i = 1, #elements do
-    local element = elements[i]
-    if element.ending then
-      return self:answers(values).endings[element] or self:end_search(values, element)
-    end
-    local suffix = element.suffix
-    local candidate, found = element.literal
-    if suffix == "" or suffix == "/" then
-      own = own or self:probe(values, path) or "nothing"
-      candidate, found = path, own
-    else
-      candidate = candidate or path .. suffix
-      found = self:probe(values, candidate)
-    end
-    if suffix and (found == "file" or found == "directory")
-      and self:has_dotfile(candidate) then
-      return self:refuse(values, 403)
-    end
-    local d
-    if element.folder and found == "directory" then
-      d = self:folder(req, values, candidate)
-    elseif not element.folder and found == "file" then
-      d = self:serve(req, values, candidate, not suffix, not suffix)
-    end
-    if d then
-      return d
-    end
-  end
-  self:doubt_root(values.root)
-  self:say("debug", "there is nothing at %s%s: 404", values.root, path)
-  return self:refuse(values, 404)
-end
-
 --- After a 404: is the root there at all? Said at most once in a second.
-function Site:doubt_root(root)
+local function doubt_root(self, root)
   local now = self.time()
   if self.doubted ~= now then
     self.doubted = now
@@ -479,44 +464,59 @@ function Site:doubt_root(root)
   end
 end
 
--- A request ---------------------------------------------------------------------------------------
-
---- Is a path one that this site never gives out?
-function Site:refuses(path)
-  local never = self.never
-  for i = 1, #never do
-    if find(path, never[i]) then
-      self:say("debug", "%s fits '%s' of 'never': 403", path, never[i])
-      return true
+--- Walks `try`. The path itself is looked at once, however many elements ask for it.
+local function search(self, req, values, path)
+  local elements, own = try_of(self, values), nil
+  for i = 1, #elements do
+    local element = elements[i]
+    if element.ending then
+      return answers_for(self, values).endings[element] or end_search(self, values, element)
+    end
+    local suffix = element.suffix
+    local candidate, found = element.literal
+    if suffix == "" or suffix == "/" then
+      own = own or probe(self, values, path) or "nothing"
+      candidate, found = path, own
+    else
+      candidate = candidate or path .. suffix
+      found = probe(self, values, candidate)
+    end
+    if suffix and (found == "file" or found == "directory")
+      and has_dotfile(self, candidate) then
+      return refuse(self, values, 403)
+    end
+    local d
+    if element.folder and found == "directory" then
+      d = folder_for(self, req, values, candidate)
+    elseif not element.folder and found == "file" then
+      d = serve(self, req, values, candidate, not suffix, not suffix)
+    end
+    if d then
+      return d
     end
   end
-  return false
+  doubt_root(self, values.root)
+  say(self, "debug", "there is nothing at %s%s: 404", values.root, path)
+  return refuse(self, values, 404)
 end
 
---- May this script be named in a URL?
-function Site:may_run(script)
-  if not self.allows or self.allows(script) then
-    return true
-  end
-  self:say("debug", "%s is not among the scripts of 'run': 404", script)
-  return false
-end
+-- A request ---------------------------------------------------------------------------------------
 
 --- The decision about a script that the path names, which may be one that is not to run.
-function Site:run_allowed(req, values, script, path_info)
-  if self:has_dotfile(script) or path_info and self:refuses(script) then
-    return self:refuse(values, 403)
-  elseif not self:may_run(script) then
-    return self:refuse(values, 404)
+local function run_allowed(self, req, values, script, path_info)
+  if has_dotfile(self, script) or path_info and refuses(self, script) then
+    return refuse(self, values, 403)
+  elseif not may_run(self, script) then
+    return refuse(self, values, 404)
   end
-  return self:run(req, values, script, path_info)
+  return run(self, req, values, script, path_info)
 end
 
 --- The decision about a path of a site that lies on the backend's machine only.
-function Site:by_name(req, values, path)
+local function by_name(self, req, values, path)
   local script, path_info = docroot.by_pattern(path, self.scripts)
   if script then
-    return self:run_allowed(req, values, script, path_info)
+    return run_allowed(self, req, values, script, path_info)
   end
   script = self.options.front or nil
   local index = self.index
@@ -527,47 +527,47 @@ function Site:by_name(req, values, path)
     end
   end
   if not script then
-    self:say("debug", "%s names no script, and there is no 'front': 404", path)
-    return self:refuse(values, 404)
-  elseif self:has_dotfile(script) then
-    return self:refuse(values, 403)
+    say(self, "debug", "%s names no script, and there is no 'front': 404", path)
+    return refuse(self, values, 404)
+  elseif has_dotfile(self, script) then
+    return refuse(self, values, 403)
   end
-  return self:run(req, values, script, nil)
+  return run(self, req, values, script, nil)
 end
 
 --- The decision about a request, before anybody is asked whether it may be carried out.
-function Site:choose(req, values)
+local function choose(self, req, values)
   local path = req.path
-  values = values or self:values(req)
+  values = values or values_for(self, req)
   if not values then
     return self.own_answers[404]
   end
   local strip = values.strip
   if strip then
     if path == strip then
-      return self:folder(req, values, "")
+      return folder_for(self, req, values, "")
     end
     path = docroot.strip(path, strip)
     if not path then
-      self:say("debug", "the path does not begin with '%s' ('strip'): 404", strip)
-      return self:refuse(values, 404)
+      say(self, "debug", "the path does not begin with '%s' ('strip'): 404", strip)
+      return refuse(self, values, 404)
     end
   end
-  if self:refuses(path) then
-    return self:refuse(values, 403)
+  if refuses(self, path) then
+    return refuse(self, values, 403)
   end
   if values.root == nil then
-    return self:by_name(req, values, path)
+    return by_name(self, req, values, path)
   end
   local script, path_info, outside =
     docroot.on_disk(path, values.root, values.within, self.scripts, self.fs)
   if not script then
     if outside then
-      self:probe(values, outside) -- says so
+      probe(self, values, outside) -- says so
     end
-    return self:search(req, values, path)
+    return search(self, req, values, path)
   end
-  return self:run_allowed(req, values, script, path_info)
+  return run_allowed(self, req, values, script, path_info)
 end
 
 --- The decision about a request.
@@ -575,12 +575,12 @@ end
 ---@param values table|nil what holds for it, where another module says so: `root` and other values
 ---@return table
 function Site:decide(req, values)
-  local d, options = self:choose(req, values), self.options
+  local d, options = choose(self, req, values), self.options
   return options.authorize ~= nil and authorizer.guard(d, options, req) or d
 end
 
 --- Lists what does not depend on requests, to be checked when the whole route is known.
-function Site:register()
+local function register(self)
   local options = self.options
   local ini = type(options.ini) == "table" and options.ini or nil
   if type(options.root) == "string" then
@@ -631,10 +631,10 @@ function M.new(own, place, fs, time)
     version_memory = { count = 0, folders = {} }, owner_memory = { count = 0 }, tries = {},
     errors = site_options.errors(own), other_answers = setmetatable({}, { __mode = "k" }),
   }, Site)
-  site.own_answers = site:make_answers(type(own.headers) == "table" and own.headers or nil)
+  site.own_answers = make_answers(site, type(own.headers) == "table" and own.headers or nil)
   site.try = site_options.try(own)
   site.has_errors = next(site.errors) ~= nil
-  site:register()
+  register(site)
   return site
 end
 
