@@ -56,9 +56,10 @@ enum { LIST_MAX = 100 };
 static unsigned core_read_list(lua_State *L, int index, struct str list[LIST_MAX])
 {
     unsigned count = 0;
-    if (lua_type(L, index) == LUA_TSTRING) {
+    int type = lua_type(L, index);
+    if (type == LUA_TSTRING) {
         list[count++] = script_str(L, index);
-    } else if (lua_istable(L, index)) {
+    } else if (type == LUA_TTABLE) {
         unsigned n = (unsigned)lua_objlen(L, index);
         luaL_argcheck(L, n <= LIST_MAX, index, "at most 100 texts");
         for (; count < n; count++) {
