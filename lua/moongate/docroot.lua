@@ -130,6 +130,22 @@ function M.by_pattern(path, scripts)
   return cut(path, stop)
 end
 
+--- Goes on with the script that ends at `stop`. It calls itself for the next one, since LuaJIT
+--- compiles no function that runs into a loop: all requests for scripts were interpreted from here.
+local function on_disk_from(path, root, within, scripts, fs, stop)
+  if not stop then
+    return nil
+  end
+  local script, path_info = cut(path, stop)
+  local what, why = fs.probe(root, script, within)
+  if what == "file" then
+    return script, path_info
+  elseif what ~= "directory" then
+    return nil, nil, why and path_info and script -- nothing lies below what isn't there
+  end
+  return on_disk_from(path, root, within, scripts, fs, script_end(path, scripts, stop + 1))
+end
+
 --- The script in a path, by what is on disk: the first segment that is a regular file of the site
 --- with an allowed extension.
 ---@param path string
@@ -142,18 +158,7 @@ end
 ---@return string|nil outside a script with path info that leads out of `within` by a link
 function M.on_disk(path, root, within, scripts, fs)
   scripts = scripts or M.SCRIPTS
-  local stop = first_end(path, scripts)
-  while stop do
-    local script, path_info = cut(path, stop)
-    local what, why = fs.probe(root, script, within)
-    if what == "file" then
-      return script, path_info
-    elseif what ~= "directory" then
-      return nil, nil, why and path_info and script -- nothing lies below what isn't there
-    end
-    stop = script_end(path, scripts, stop + 1)
-  end
-  return nil
+  return on_disk_from(path, root, within, scripts, fs, first_end(path, scripts))
 end
 
 --- Is a part of this path, but not all of it, a regular file? `/evil.jpg/x.php` is the known case:
