@@ -5,8 +5,6 @@
 #include "http/logline.h"
 #include "shm/underway.h"
 
-#define CONTENT_PIECES 20 /* pieces of a file in memory that can be gathered for one write */
-
 struct http1_response *http1_response_new(struct client *client, struct request *req,
                                           const struct limits *limits,
                                           const struct front_ops *front,
@@ -169,19 +167,7 @@ void http1_response_flush(struct front *front)
 bool http1_response_file(struct front *front, struct file_source *source,
                          const struct file_piece *pieces, unsigned count)
 {
-    struct http1_response *r = http1_response_of_front(front);
-    if (source->content == NULL || count > CONTENT_PIECES) {
-        sender_file(&r->sender, source, pieces, count);
-        return true;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        const struct file_piece *piece = &pieces[i];
-        if (piece->before.n > 0)
-            http1_response_body(front, piece->before);
-        if (piece->size > 0)
-            http1_response_body(front,
-                                (struct str){source->content + piece->at, (size_t)piece->size});
-    }
+    sender_file(&http1_response_of_front(front)->sender, source, pieces, count);
     return true;
 }
 
@@ -201,10 +187,9 @@ void http1_response_end(struct front *front)
 {
     struct http1_response *r = http1_response_of_front(front);
     r->ended = true;
-    bool file = r->sender.piece_count > 0;
-    http1_response_send(r, file ? SENDER_MORE : SENDER_TURN);
-    if (file && backlog_is_empty(&r->sender.out))
-        http1_response_write(r);
+    http1_response_send(r, SENDER_TURN);
+    if (sender_waits(&r->sender) && backlog_is_empty(&r->sender.out))
+        http1_response_write(r);    /* a file whose head could not wait for the turn's end */
     if (sender_is_done(&r->sender)) /* else the last write queues the step */
         client_queue(r->client);
 }

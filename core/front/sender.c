@@ -10,6 +10,7 @@
 /* Bytes of the backlog in one event, so that other clients have their turn. */
 #define OUT_PIECE     (256 * 1024)
 #define GATHER_SLICES 48
+#define PIECE_SLICES  16 /* texts and pieces of a file in memory that leave by one write */
 #define TURN_SIZE     (1024 * 1024) /* bytes; the kernel backs only pages that have been used */
 #define TURN_RESPONSE 8192      /* bytes of a response whose copy costs less than a system call */
 #define FILE_PIECE    (1 << 20) /* bytes of a file in one event */
@@ -185,6 +186,7 @@ static void sender_keep(struct sender *s, const struct iovec *v, int count, size
         sender_break_off(s, "more than a gigabyte of it waited for the client");
 }
 
+/* Copies the slices into the turn's buffer: a head, or a small response. A file is not copied. */
 static bool sender_wait_for_turn(struct sender *s, const struct iovec *v, int count, size_t size)
 {
     struct sender_turn *shared = s->shared;
@@ -225,7 +227,7 @@ size_t sender_send(struct sender *s, const struct sender_frame *frame, enum send
         return 0;
     if (when == SENDER_TURN && sender_wait_for_turn(s, v, count, size))
         return 0;
-    size_t done = backlog_is_empty(&s->out) ? sender_put(s, v, count, when == SENDER_MORE) : 0;
+    size_t done = backlog_is_empty(&s->out) ? sender_put(s, v, count, s->piece_count > 0) : 0;
     if (s->broken == NULL && done < size)
         sender_keep(s, v, count, done);
     return done;
@@ -239,16 +241,6 @@ void sender_file(struct sender *s, struct file_source *file, const struct file_p
     s->pieces = pieces;
     s->piece_count = count;
     s->piece_at = 0;
-}
-
-static size_t sender_write_turn(struct sender *s)
-{
-    struct iovec v = {(char *)s->turn.p, s->turn.n};
-    size_t size = s->turn.n, done = sender_put(s, &v, 1, false);
-    if (s->broken == NULL && done < size)
-        sender_keep(s, &v, 1, done);
-    sender_leave_turn(s);
-    return done;
 }
 
 static size_t sender_write_out(struct sender *s)
@@ -274,33 +266,70 @@ static size_t sender_write_out(struct sender *s)
     return total;
 }
 
-/* Writes the first piece's text, if any is left. Returns the bytes taken. */
+/* --- files --- */
+
+/* Notes that n bytes of the pieces have left. */
+static void sender_advance(struct sender *s, size_t n)
+{
+    s->file_sent += n;
+    while (s->piece_count > 0) {
+        uint64_t left = s->pieces->before.n + s->pieces->size - s->piece_at;
+        if (n < left) {
+            s->piece_at += n;
+            return;
+        }
+        n -= (size_t)left;
+        s->pieces++;
+        s->piece_at = 0;
+        s->piece_count--;
+    }
+    sender_close_file(s);
+}
+
+/* Lists what is left of the pieces of a file in memory, with their texts, as far as PIECE_SLICES
+ * go. Returns the number of slices. */
+static int sender_list_pieces(const struct sender *s, struct iovec *v)
+{
+    uint64_t at = s->piece_at;
+    int count = 0;
+    for (unsigned i = 0; i < s->piece_count && count <= PIECE_SLICES - 2; i++) {
+        const struct file_piece *piece = &s->pieces[i];
+        uint64_t done = at > piece->before.n ? at - piece->before.n : 0;
+        sender_add(v, &count, str_skip(piece->before, (size_t)(at - done)));
+        sender_add(v, &count,
+                   (struct str){s->file->content + piece->at + done, (size_t)(piece->size - done)});
+        at = 0;
+    }
+    return count;
+}
+
+/* Writes pieces of a file in memory by one call. Returns the bytes taken. */
+static size_t sender_write_memory(struct sender *s)
+{
+    struct iovec v[PIECE_SLICES];
+    int count = sender_list_pieces(s, v);
+    return count > 0 ? sender_put(s, v, count, false) : 0;
+}
+
+/* Writes the first piece's text, of which something is left. Returns the bytes taken. */
 static size_t sender_write_before(struct sender *s)
 {
     const struct file_piece *piece = s->pieces;
-    if (s->piece_at >= piece->before.n)
-        return 0;
     struct str text = str_skip(piece->before, (size_t)s->piece_at);
     struct iovec v = {(char *)text.p, text.n};
     return sender_put(s, &v, 1, piece->size > 0 || s->piece_count > 1);
 }
 
-/* Writes bytes of a file in memory, or, for a transport without sendfile, bytes that are read here.
- * Returns as transport_ops.sendfile does. */
-static ssize_t sender_write_content(struct sender *s, off_t at, size_t size)
+/* Writes bytes of a file that are read here, for a transport without sendfile. Returns as
+ * transport_ops.sendfile does. */
+static ssize_t sender_write_read(struct sender *s, off_t at, size_t size)
 {
-    char *bytes = (char *)s->file->content;
-    ssize_t n = (ssize_t)size;
-    if (bytes != NULL) {
-        bytes += at;
-    } else {
-        bytes = s->shared->loop->scratch;
-        n = pread(s->file->fd, bytes, size < LOOP_SCRATCH_SIZE ? size : LOOP_SCRATCH_SIZE, at);
-        if (n < 0)
-            errno = EIO;
-        if (n <= 0)
-            return n;
-    }
+    char *bytes = s->shared->loop->scratch;
+    ssize_t n = pread(s->file->fd, bytes, size < LOOP_SCRATCH_SIZE ? size : LOOP_SCRATCH_SIZE, at);
+    if (n < 0)
+        errno = EIO;
+    if (n <= 0)
+        return n;
     struct iovec v = {bytes, (size_t)n};
     return s->transport->ops->writev(s->transport, &v, 1, false);
 }
@@ -314,9 +343,9 @@ static size_t sender_write_stretch(struct sender *s, size_t most)
     if (left == 0)
         return 0;
     size_t size = left < most ? (size_t)left : most;
-    bool direct = s->file->content == NULL && s->transport->ops->sendfile != NULL;
-    ssize_t n = direct ? s->transport->ops->sendfile(s->transport, s->file->fd, at, size)
-                       : sender_write_content(s, at, size);
+    ssize_t n = s->transport->ops->sendfile != NULL
+                    ? s->transport->ops->sendfile(s->transport, s->file->fd, at, size)
+                    : sender_write_read(s, at, size);
     if (n < 0 && sender_is_retry(errno))
         return 0;
     if (n > 0)
@@ -327,30 +356,49 @@ static size_t sender_write_stretch(struct sender *s, size_t most)
     return 0;
 }
 
+static size_t sender_write_next(struct sender *s, size_t most)
+{
+    if (s->file->content != NULL)
+        return sender_write_memory(s);
+    return s->piece_at < s->pieces->before.n ? sender_write_before(s)
+                                             : sender_write_stretch(s, most);
+}
+
 static size_t sender_write_pieces(struct sender *s)
 {
     size_t total = 0;
-    while (total < FILE_PIECE) {
+    while (s->piece_count > 0 && total < FILE_PIECE) {
         const struct file_piece *piece = s->pieces;
-        bool text = s->piece_at < piece->before.n;
-        size_t done = text ? sender_write_before(s) : sender_write_stretch(s, FILE_PIECE - total);
+        size_t done = sender_write_next(s, FILE_PIECE - total);
         if (s->broken != NULL)
             return total;
         total += done;
-        s->piece_at += done;
-        s->file_sent += done;
-        if (s->piece_at == piece->before.n + piece->size) {
-            s->pieces++;
-            s->piece_at = 0;
-            if (--s->piece_count == 0) {
-                sender_close_file(s);
-                return total;
-            }
-        } else if (done == 0 || s->piece_at != piece->before.n) {
+        sender_advance(s, done);
+        if (s->piece_count > 0 && s->pieces == piece &&
+            (done == 0 || s->piece_at != piece->before.n))
             return total; /* the socket is full */
-        }
     }
     return total;
+}
+
+/* Writes what has waited for the end of the turn, and then the file. A file in memory leaves by the
+ * same call as its head. */
+static size_t sender_write_turn(struct sender *s)
+{
+    struct iovec v[PIECE_SLICES + 1] = {{(char *)s->turn.p, s->turn.n}};
+    bool file = s->piece_count > 0, in_memory = file && s->file->content != NULL;
+    int count = in_memory ? 1 + sender_list_pieces(s, v + 1) : 1;
+    size_t done = sender_put(s, v, count, file && !in_memory);
+    if (s->broken != NULL)
+        return 0;
+    bool whole = done >= s->turn.n;
+    size_t of_file = whole ? done - s->turn.n : 0;
+    if (!whole)
+        sender_keep(s, v, 1, done);
+    sender_leave_turn(s);
+    if (in_memory && whole)
+        sender_advance(s, of_file);
+    return file && !in_memory && whole ? done + sender_write_pieces(s) : done;
 }
 
 size_t sender_write(struct sender *s)

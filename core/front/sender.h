@@ -1,9 +1,10 @@
 /*
  * sender - bytes on their way to one client: slices of the response that were gathered, a whole
- * small response that waits for the end of the loop's turn, what the socket did not take, a file.
+ * small response or the head of a file that waits for the end of the loop's turn, what the socket
+ * did not take, a file.
  *
  *     sender_gather ... sender_send -> socket
- *                           |  \--> turn  (small and whole: written when the turn ends)
+ *                           |  \--> turn  (small and whole: written when the turn ends) -> pieces
  *                           \-----> out   (not taken: written when the socket has room) -> pieces
  *
  * `out` is a backlog: memory, then an unlinked file. Embedded in a response, whose connection
@@ -20,7 +21,7 @@
 
 #include <sys/uio.h>
 
-/* The buffer of small responses of a turn, which all senders of a worker share. */
+/* The buffer of small responses and heads of a turn, which all senders of a worker share. */
 struct sender_turn {
     struct loop *loop;
     char *bytes;
@@ -34,7 +35,7 @@ void sender_turn_fini(struct sender_turn *turn);
 struct sender {
     struct transport *transport; /* the connection's */
     struct sender_turn *shared;
-    void (*on_turn)(struct sender *s); /* the response that waited has been written */
+    void (*on_turn)(struct sender *s); /* the turn has ended: what has waited is to be written */
     struct deferred flush;
     struct str turn; /* the part of the turn's buffer that is this sender's; n = 0: none */
     struct backlog out;
@@ -80,27 +81,28 @@ struct sender_frame {
 
 enum sender_when {
     SENDER_NOW,
-    SENDER_MORE, /* now, and a file follows at once */
-    SENDER_TURN, /* the response is whole: if it is small it may wait for the turn's end */
+    SENDER_TURN, /* the response is whole: if it is small it may wait for the turn's end, and so may
+                    the head of a file, which is not copied */
 };
 
 /* Sends frame and slices in one call as far as the socket takes them, keeps a copy of the rest.
  * Returns the bytes that have left. */
 size_t sender_send(struct sender *s, const struct sender_frame *frame, enum sender_when when);
 
-/* Sends these pieces of the file as the body. The sender holds the file, and the caller the list,
- * until all bytes have left. */
+/* Sends these pieces of the file as the body, behind what is sent next. The sender holds the file,
+ * and the caller the list, until all bytes have left. */
 void sender_file(struct sender *s, struct file_source *file, const struct file_piece *pieces,
                  unsigned count);
 
-/* Writes bytes that wait: the turn's part, or some of out or of the pieces. Returns the bytes that
- * have left. */
+/* Writes bytes that wait: the turn's part with the pieces behind it, or some of out or of the
+ * pieces. Returns the bytes that have left. */
 size_t sender_write(struct sender *s);
 
 /* True while bytes wait for room in the socket. */
 static inline bool sender_waits(const struct sender *s)
 {
-    return s->broken == NULL && (!backlog_is_empty(&s->out) || s->piece_count > 0);
+    return s->broken == NULL && s->turn.n == 0 &&
+           (!backlog_is_empty(&s->out) || s->piece_count > 0);
 }
 
 /* True when all bytes have left, or never will. */
