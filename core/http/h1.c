@@ -210,9 +210,6 @@ struct h1 *h1_new(struct request *req, const struct limits *limits, const struct
 {
     struct h1 *h = arena_alloc(&req->arena, sizeof *h);
     memset(h, 0, sizeof *h);
-    http_parser_set_max_header_size(UINT32_MAX); /* limits.header is checked instead */
-    http_parser_init(&h->parser, HTTP_REQUEST);
-    h->parser.data = h;
     h->req = req;
     h->limits = limits;
     h->body = body;
@@ -329,9 +326,24 @@ static void h1_blank_tabs(struct str head)
     }
 }
 
-/* Parses the head, which is whole. http_parser knows a list of methods only, and goes through the
- * bytes of a target that uri_parse checks more strictly. So it is told that every request is a GET
- * of "/". */
+/* A parser that waits for the rest of a request line. http_parser knows a list of methods only, and
+ * goes through the bytes of a target that uri_parse checks more strictly. So it is told that every
+ * request is a GET of "/". It is told once: its state, which is all in the structure, is copied for
+ * each request. */
+static const http_parser *h1_after_target(void)
+{
+    static http_parser parser;
+    static bool made;
+    if (!made) {
+        made = true;
+        http_parser_set_max_header_size(UINT32_MAX); /* limits.header is checked instead */
+        http_parser_init(&parser, HTTP_REQUEST);
+        http_parser_execute(&parser, &callbacks, "GET /", 5);
+    }
+    return &parser;
+}
+
+/* Parses the head, which is whole. */
 static int h1_parse_head(struct h1 *h)
 {
     struct str head = h->head;
@@ -340,7 +352,8 @@ static int h1_parse_head(struct h1 *h)
     if (h1_take_request_line(h, &head) != 0)
         return -1;
     h1_blank_tabs(head);
-    http_parser_execute(&h->parser, &callbacks, "GET /", 5);
+    h->parser = *h1_after_target();
+    h->parser.data = h;
     http_parser_execute(&h->parser, &callbacks, head.p, head.n);
     if (h->state == FAILED)
         return -1;
