@@ -435,7 +435,7 @@ static int tls_shake(struct tls *t)
     tls_forget_asked(t);
     if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ)
         return (int)tls_fail(t);
-    tls_write_out(t, false);
+    tls_write_out(t, now.in.n > 0); /* tickets leave with the answer to a request that is here */
     if (t->state == TLS_BROKEN) {
         errno = ECONNRESET;
         return -1;
@@ -639,7 +639,6 @@ static int tls_encrypt(struct tls *t, struct tls_place *p, struct tls_record rec
     struct str bytes;
     size_t done;
     int count = 0;
-    tls_error_clear();
     while (count < BATCH && (bytes = tls_next(p)).n > 0) {
         if (SSL_write_ex(t->ssl, bytes.p, bytes.n, &done) != 1)
             return -1;
@@ -703,6 +702,7 @@ ssize_t tls_writev(struct tls *t, const struct iovec *slices, int count, bool mo
         return -1;
     tls_skip(&place, (size_t)total);
     int made;
+    tls_error_clear();
     while (t->held == NULL && (made = tls_encrypt(t, &place, records)) != 0) {
         if (made < 0)
             return tls_fail(t);
