@@ -256,10 +256,8 @@ local function pattern(size)
   return table.concat(lines)
 end
 
-local function run_counted(start, load, requests, keep)
-  local folder = process.tempdir("grind")
-  process.chmod(folder, "777") -- a worker that became another user writes its counts there too
-  local proxy = start(folder)
+-- One client asks for what no case of load is.
+local function ask_by_one(proxy, load, requests)
   local hosts = measure.hosts(100)
   local count = load.hosts and math.min(load.hosts, #hosts) or #hosts
   local body = load.body and pattern(load.body)
@@ -272,6 +270,24 @@ local function run_counted(start, load, requests, keep)
     conn:ask(load.path, hosts[i % count + 1], body, headers)
   end
   conn:close()
+end
+
+-- The clients of a case ask for it, as in its rounds: what a turn of the loop costs is shared by
+-- the requests in it. Every hundredth tenant is there.
+local function ask_by_many(proxy, case, requests)
+  local hosts = ("%d:100"):format(math.min(case.hosts, 100))
+  local all = generator.run(proxy.address, {
+    seconds = 400, timeout = 120, group(proxy, case, { requests = requests, hosts = hosts }),
+  }).all
+  assert(all.failed == 0 and all[200] == requests, proxy.name .. ": " .. all.text)
+end
+
+local function run_counted(start, load, requests, keep)
+  local folder = process.tempdir("grind")
+  process.chmod(folder, "777") -- a worker that became another user writes its counts there too
+  local proxy = start(folder)
+  local ask = load.name and ask_by_many or ask_by_one
+  ask(proxy, load, requests)
   proxy:stop()
   local sum = counted(folder)
   if keep then
@@ -285,8 +301,8 @@ end
 --- User-space instructions of a request: the difference of two runs, so that start, warming up and
 --- end do not count.
 ---@param start fun(folder: string): Proxy starts it under callgrind
----@param load table a case of main.lua; its `headers`, lines of the head or a function of the
----  connection that gives them, are sent with each request
+---@param load table a case of main.lua, or what one client asks for: path, hosts, body and
+---  `headers`, lines of the head or a function of the connection that gives them
 ---@param requests integer how many more the second run has
 ---@param keep string where the longer run's counts are left, for callgrind_annotate; beside it,
 ---  as `keep.warm`, those of the shorter one
