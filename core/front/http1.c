@@ -12,11 +12,11 @@
 /* --- events --- */
 
 /* Notes that the client sends nothing more. A client that has sent its requests whole still gets
- * its responses. */
+ * its responses, also where the end of a body waits to be used. */
 static void http1_ended_input(struct http1 *c)
 {
     c->eof = true;
-    if (c->exchange == NULL || !c->head_done || (!c->body_done && !c->response->ended))
+    if (http1_lacks_input(c))
         http1_gone(c, "the client closed the connection inside its request");
     else if (!c->response->ended && exchange_only_waits(c->exchange))
         http1_gone(c, "the client closed the connection while the request only waited");

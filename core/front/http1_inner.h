@@ -61,6 +61,13 @@ static inline struct str http1_kept(const struct http1 *c)
     return c->in != NULL ? buf_peek(c->in) : c->rest;
 }
 
+/* True when nothing can be done about the request before more input comes. */
+static inline bool http1_lacks_input(const struct http1 *c)
+{
+    return c->exchange == NULL || !c->head_done ||
+           (!c->body_done && !c->response->ended && http1_kept(c).n == 0);
+}
+
 static inline bool http1_waits_to_write(const struct http1 *c)
 {
     return c->response != NULL && sender_waits(&c->response->sender);

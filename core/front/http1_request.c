@@ -421,7 +421,7 @@ void http1_process(struct http1 *c, const char *data, size_t n)
         http1_gone(c, c->response->sender.broken);
         return;
     }
-    if (c->eof && (c->exchange == NULL || !c->head_done)) { /* no more input can come */
+    if (c->eof && http1_lacks_input(c)) { /* no more input can come */
         http1_gone(c, "the client closed the connection inside its request");
         return;
     }

@@ -326,6 +326,25 @@ describe("an upload that comes in one piece", function()
     end
   end)
 
+  -- The end of the client's side is read while the body waits for its server. There is no telling
+  -- which requests that happens to, so there are many.
+  it("is whole though its client has closed its side, also where it is streamed", function()
+    local r = rig.start({ backend = "keepalive = 4", on_request = [[do
+      return { backend = "app", docroot = "/srv/app", request_buffering = false }
+    end]] })
+    finally(function() r:stop() end)
+    for i = 1, 60 do
+      local client, body = http.open(r.address), rig.bytes(i * 511)
+      client:send({ method = "POST", path = rig.target("sum"), body = body })
+      client.conn:finish()
+      local res = client:receive("POST")
+      assert.equal(200, res.status)
+      assert.equal(rig.sum(body), res.body)
+      assert.is_true(client.conn:closes(10))
+      client:close()
+    end
+  end)
+
   -- Bodies wait in the buffers of their reads until all have been decided about.
   it("is each one's own where many come in one turn, also to a script that waits", function()
     local r = rig.start({ backend = "keepalive = 200", on_request = [[
