@@ -35,6 +35,19 @@ static void test_compare(void)
         }
     }
 
+    test("str_ieq looks at each byte of a text of any length");
+    for (size_t n = 1; n <= 20; n++) {
+        char x[20], y[20];
+        for (size_t i = 0; i < n; i++) {
+            memset(x, 'k', n);
+            memset(y, 'K', n);
+            bool same = str_ieq((struct str){x, n}, (struct str){y, n});
+            y[i] = 'k' ^ 0x40;
+            if (!check(same) || !check(!str_ieq((struct str){x, n}, (struct str){y, n})))
+                return;
+        }
+    }
+
     test("str_starts and str_ends");
     check(str_starts(STR("/srv/app"), STR("/srv")));
     check(!str_starts(STR("/sr"), STR("/srv")));

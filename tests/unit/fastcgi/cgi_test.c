@@ -736,6 +736,8 @@ static void test_answers(void)
         {": 1\n\n", NULL, NULL},
         {":\n\n", NULL, NULL},
         {"A(b): 1\n\n", NULL, NULL},
+        {"Proxy-A(b): 1\n\n", NULL, NULL},
+        {"Proxy- : 1\n\n", NULL, NULL},
         {"\xc3\xa4: 1\n\n", NULL, NULL},
         /* control bytes */
         {"A: a\rb\n\n", NULL, NULL},

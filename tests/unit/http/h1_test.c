@@ -362,6 +362,13 @@ static void test_targets(void)
         snprintf(message, sizeof message, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", targets[i]);
         bad(message, 400);
     }
+    /* several blanks behind method and target, and none inside the target */
+    good("GET   /a?b  HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?b /a [b] a:-1 1.1 keep|Host=a|", "", 0);
+    bad("GET  /a  b  HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("GET  HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("GET    HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("GET / HTTP/1.1 HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("HTTP/1.1\r\nHost: a\r\n\r\n", 400);
     bad_bytes("a NUL byte in the target", STR("GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
     bad("OPTIONS *x HTTP/1.1\r\nHost: a\r\n\r\n", 400);
     bad("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 501);

@@ -67,6 +67,30 @@ static void test_cookies(void)
     check_int(status(true, FIELDS("cookie", "a", "cookie", "\x01")), 400);
 }
 
+static void test_names(void)
+{
+    test("Host beside :authority says the same, and stands once");
+    check_int(status(true, FIELDS("accept", "x", "host", "A.example:81", "y", "z")), 0);
+    check_str(headers_value(&req.headers, HEADER_HOST), "a.example:81");
+    check_int(req.headers.count, 3);
+    check_int(status(true, FIELDS("host", "b.example:81")), 400);
+    check_int(status(true, FIELDS("host", "a.example")), 400);
+
+    test("no name has an upper-case letter, and a known one is kept as it came");
+    check_int(status(true, FIELDS("user-agent", "x", "status", "1")), 0);
+    check_str(req.headers.list[1].name, "user-agent");
+    check_str(req.headers.list[2].name, "status");
+    check_int(status(true, FIELDS("User-Agent", "x")), 400);
+    check_int(status(true, FIELDS("cookiE", "x")), 400);
+    check_int(status(true, FIELDS("Host", "a.example:81")), 400);
+
+    test("a name has token characters, behind \"proxy-\" too");
+    check_int(status(true, FIELDS("proxy-x", "y")), 0);
+    check_int(status(true, FIELDS("proxy-x@", "y")), 400);
+    check_int(status(true, FIELDS("proxy-connection", "y")), 400);
+    check_int(status(true, FIELDS("hos\xf4", "y")), 400);
+}
+
 static void test_bounds(void)
 {
     char large[600] = {0}, line[101] = {0};
@@ -136,6 +160,7 @@ int main(void)
 {
     test_whole();
     test_cookies();
+    test_names();
     test_bounds();
     test_trailers();
     test_priority();

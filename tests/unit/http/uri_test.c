@@ -257,6 +257,45 @@ static void test_random_paths(void)
     }
 }
 
+/* One byte of each value, at the beginning, inside and at the end. */
+static void test_every_byte(void)
+{
+    test("every byte in a path, in a query and in a host");
+    for (int c = 0; c < 256; c++) {
+        bool digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z';
+        bool name = digit || upper || (c >= 'a' && c <= 'z') || c == '-' || c == '_';
+        bool shown = c > 0x20 && c < 0x7f && c != '#';
+        char path[] = {'/', (char)c, 'b'}, query[] = {'/', '?', (char)c}, host[] = {'a', 'b', 'c'};
+        struct uri u;
+        arena_init(&arena, memory, sizeof memory);
+        bool ok = uri_parse(&u, (struct str){path, 3}, &arena) == NULL;
+        check_int(ok, shown && c != '%');
+        if (ok && c != '/' && c != '?')
+            check(str_eq(u.path, (struct str){path, 3}));
+        ok = uri_parse(&u, (struct str){query, 3}, &arena) == NULL;
+        check_int(ok, shown);
+        if (ok)
+            check(str_eq(u.path, STR("/")) && str_eq(u.query, (struct str){query + 2, 1}));
+        for (size_t at = 0; at < 3; at++) {
+            char in[3], out[3];
+            struct str found = STR_NONE;
+            int port;
+            memcpy(in, host, 3);
+            in[at] = (char)c;
+            memcpy(out, in, 3);
+            if (upper)
+                out[at] = (char)(c | 0x20);
+            ok = uri_host((struct str){in, 3}, &arena, &found, &port);
+            bool lasts = (c == '.' && at > 0) || (c == ':' && at == 2);
+            if (!check_int(ok, name || lasts))
+                test_print("host", (struct str){in, 3});
+            if (ok)
+                check(str_eq(found, (struct str){out, at == 2 && lasts ? 2 : 3}));
+        }
+        arena_fini(&arena);
+    }
+}
+
 static void test_unescape(void)
 {
     char out[64];
@@ -438,6 +477,7 @@ int main(void)
     test_parts();
     test_absolute();
     test_random_paths();
+    test_every_byte();
     test_unescape();
     test_raw();
     test_hosts();
