@@ -587,6 +587,7 @@ void script_push_keys(lua_State *L)
 /* The keys by a hash of their names: each lies in the slot that its hash says, or in the next free
  * one. A table of Lua would cost several calls for each key of each decision. */
 enum { KEY_SLOTS = 256 };
+_Static_assert((int)KEY_TOTAL < (int)KEY_SLOTS, "a look for a key ends at a free slot");
 static struct {
     struct str name; /* p == NULL: a free slot */
     const struct key *key;
