@@ -223,12 +223,15 @@ const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
         uri_scan(target, &mark, &plain);
     }
     u->origin = target;
-    u->raw_path = u->path = (struct str){target.p, mark};
+    u->raw_path = (struct str){target.p, mark};
     if (mark < target.n) {
         u->has_query = true;
         u->query = str_skip(target, mark + 1);
     }
-    return plain ? NULL : uri_decode_path(u, arena);
+    if (!plain)
+        return uri_decode_path(u, arena);
+    u->path = u->raw_path;
+    return NULL;
 }
 
 /* The characters of real host names, fewer than RFC 3986's reg-name allows, each with its lower

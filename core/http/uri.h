@@ -8,8 +8,10 @@
 #include "base/arena.h"
 
 struct uri {
-    struct str raw_path;  /* as sent, without the query */
-    struct str path;      /* decoded, dot segments removed, slashes merged; starts with a slash */
+    struct str raw_path; /* as sent, without the query */
+    /* Decoded, dot segments removed, slashes merged; starts with a slash. None where uri_parse
+     * fails. */
+    struct str path;
     struct str query;     /* without its question mark */
     struct str origin;    /* path and query as sent: REQUEST_URI */
     struct str authority; /* host and port of an absolute target, else empty */

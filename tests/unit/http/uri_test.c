@@ -132,6 +132,7 @@ static void test_paths(void)
         const char *err = uri_parse(&u, (struct str){target, n}, &arena);
         if (table[i].path == NULL) {
             check(err != NULL && err[0] != '\0');
+            check(u.path.p == NULL); /* hooks of a refused request see no path that climbs */
         } else if (check(err == NULL)) {
             check_str(u.path, table[i].path);
             check_str(u.origin, table[i].target);
