@@ -225,6 +225,10 @@ describe("a log that nobody reads", function()
     for _ = 1, 20 do
       assert.equal("hello", http.get(s.address, "/").body)
     end
+    poll.wait(function() -- a stop before that would find the killed one, and fail for it
+      local now = s:workers()
+      return #now == #children and now[#now] ~= children[#children]
+    end, "the workers of the new generation")
     process.write_file(dir .. "/go", "")
     poll.wait(function()
       http.get(s.address, "/")
