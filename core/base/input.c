@@ -98,12 +98,14 @@ void inputs_release(struct inputs *all)
     all->now->used = 0; /* nothing of it is kept: input_keep takes another one at once */
 }
 
-/* The buffer in which these bytes were read. NULL: none. */
+/* The buffer in which these bytes were read. NULL: none, or it has been given back: a read that was
+ * kept in part, for a request that is over, is behind that part the end of a spare buffer. */
 static struct input *input_of(const struct inputs *all, struct str bytes)
 {
     size_t at = (size_t)((uintptr_t)bytes.p - (uintptr_t)all->buffers) / sizeof(struct input);
     struct input *input = &all->buffers[at];
-    if (at >= all->count || bytes.p < input->bytes || bytes.p > input->bytes + input->filled ||
+    if (at >= all->count || input->references == 0 || bytes.p < input->bytes ||
+        bytes.p > input->bytes + input->filled ||
         bytes.n > (size_t)(input->bytes + input->filled - bytes.p))
         return NULL;
     return input;

@@ -58,7 +58,7 @@ void inputs_release(struct inputs *all);
 
 /* Keeps these bytes of a read of this turn, or of what is kept already: they stay where they are
  * until input_give_back of the result. NULL: they are no bytes of a read, or too few, or all
- * buffers are in use. */
+ * buffers are in use, or their buffer was given back meanwhile. */
 struct input *input_keep(struct inputs *all, struct str bytes);
 /* The bytes that were kept are not used any more. */
 void input_give_back(struct inputs *all, struct input *input);

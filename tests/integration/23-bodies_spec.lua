@@ -326,6 +326,38 @@ describe("an upload that comes in one piece", function()
     end
   end)
 
+  -- The buffer of the read is given back with the first body, while the second one is still in it.
+  it("is each one's own where two of one client come in one read", function()
+    local r = rig.start({ backend = "keepalive = 200", on_request = [[do
+      local size = #req:body()
+      if req.path == "/read" then return { status = 200, body = tostring(size) } end
+      require("moongate").sleep(0.05)
+      return { backend = "app", docroot = "/srv/app" }
+    end]] })
+    local worker = r.workers[1]
+    finally(function()
+      process.release(worker)
+      r:stop()
+    end)
+    local clients, bodies = {}, {}
+    for i = 1, 40 do
+      clients[i], bodies[i] = http.open(r.address), rig.bytes(20000) .. i
+    end
+    process.hold(worker)
+    for i, client in ipairs(clients) do
+      local function upload(path, body)
+        return table.concat({ http.format({ method = "POST", path = path, body = body }) })
+      end
+      client.conn:send(upload("/read", ("r"):rep(20000)) .. upload(rig.target("sum"), bodies[i]))
+    end
+    process.release(worker)
+    for i, client in ipairs(clients) do
+      assert.equal("20000", client:receive("POST").body)
+      assert.equal(rig.sum(bodies[i]), client:receive("POST").body)
+      client:close()
+    end
+  end)
+
   -- The end of the client's side is read while the body waits for its server. There is no telling
   -- which requests that happens to, so there are many.
   it("is whole though its client has closed its side, also where it is streamed", function()

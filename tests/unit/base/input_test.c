@@ -55,6 +55,17 @@ static void test_keeping(void)
     input_give_back(&all, kept);
     check_int(all.count, 2);
 
+    test("the rest of a read is not kept when its buffer was given back");
+    room = read_some('e', 20000);
+    kept = input_keep(&all, (struct str){room, 9000});
+    input_give_back(&all, kept);
+    check(kept != NULL && input_keep(&all, (struct str){room + 10000, 9000}) == NULL);
+    next = read_some('f', INPUT_SIZE);
+    kept = input_keep(&all, (struct str){next, INPUT_SIZE});
+    check(inputs_room(&all) == room);
+    input_give_back(&all, kept);
+    check_int(all.count, 2);
+
     test("what lies elsewhere, was not read, or is little is not kept");
     static char elsewhere[10000];
     room = read_some('c', 10000);
