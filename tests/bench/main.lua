@@ -335,9 +335,25 @@ local function over(old, new)
   return all
 end
 
+-- Servers of a case that were left out of this run (--proxies) keep what they had, with the commit
+-- that it was measured at; their ratios are those to nginx in that run.
+local function keep_others(old, new)
+  for name, case in pairs(new or {}) do
+    local before = (old or {})[name] or {}
+    for peer, figures in pairs(before.peers or {}) do
+      if not case.peers[peer] and not case.absent[peer] then
+        figures.commit = figures.commit or before.commit
+        case.peers[peer] = figures
+      end
+    end
+    case.absent = over(before.absent, case.absent)
+  end
+end
+
 -- What was measured before on the page, with what was measured now in its place.
 local function merged(data)
   local old = json.decode(process.read_file(RESULTS) or "") or {}
+  keep_others(old.cases, data.cases)
   local all = over(old, data)
   all.cases = over(old.cases, data.cases)
   all.instructions = over(old.instructions, data.instructions)

@@ -73,7 +73,7 @@ local function rows(out, data, case)
         "`" .. case.name .. "` " .. case.title, data.titles[name], number(peer.cpu, "%.1f"),
         ratio(peer), grouped(peer.rate), number(peer.p50, "%.1f"), number(peer.p99, "%.1f"),
         number(peer.p999, "%.1f"), number(peer.memory, "%.1f"), instructions(data, case, name),
-        number(peer.failed, "%.0f"), calls(peer), case.commit,
+        number(peer.failed, "%.0f"), calls(peer), peer.commit or case.commit,
       })
     elseif case.absent[name] then
       absent[#absent + 1] = ("%s %s"):format(data.titles[name], case.absent[name])
