@@ -326,19 +326,25 @@ describe("an upload that comes in one piece", function()
     end
   end)
 
-  -- The buffer of the read is given back with the first body, while the second one is still in it.
-  it("is each one's own where two of one client come in one read", function()
-    local r = rig.start({ backend = "keepalive = 200", on_request = [[do
-      local size = #req:body()
-      if req.path == "/read" then return { status = 200, body = tostring(size) } end
-      require("moongate").sleep(0.05)
-      return { backend = "app", docroot = "/srv/app" }
-    end]] })
+  -- A server whose worker is stopped for a while, so that what is sent meanwhile is one turn's.
+  local function start_to_be_held(on_request)
+    local r = rig.start({ backend = "keepalive = 200", on_request = on_request })
     local worker = r.workers[1]
     finally(function()
       process.release(worker)
       r:stop()
     end)
+    return r, worker
+  end
+
+  -- The buffer of the read is given back with the first body, while the second one is still in it.
+  it("is each one's own where two of one client come in one read", function()
+    local r, worker = start_to_be_held([[do
+      local size = #req:body()
+      if req.path == "/read" then return { status = 200, body = tostring(size) } end
+      require("moongate").sleep(0.05)
+      return { backend = "app", docroot = "/srv/app" }
+    end]])
     local clients, bodies = {}, {}
     for i = 1, 40 do
       clients[i], bodies[i] = http.open(r.address), rig.bytes(20000) .. i
@@ -379,7 +385,7 @@ describe("an upload that comes in one piece", function()
 
   -- Bodies wait in the buffers of their reads until all have been decided about.
   it("is each one's own where many come in one turn, also to a script that waits", function()
-    local r = rig.start({ backend = "keepalive = 200", on_request = [[
+    local r, worker = start_to_be_held([[
       local early = req.headers["x-early"]
       if early == "refused" then
         return { status = 403, body = "no\n" }
@@ -390,12 +396,7 @@ describe("an upload that comes in one piece", function()
       end
       do
         return { backend = "app", docroot = "/srv/app" }
-      end]] })
-    local worker = r.workers[1]
-    finally(function()
-      process.release(worker)
-      r:stop()
-    end)
+      end]])
     local clients, bodies, early = {}, {}, { "", "slept", "read", "refused" }
     for i = 1, 120 do
       clients[i] = http.open(r.address)
