@@ -6,17 +6,18 @@
  *     load 127.0.0.1:PORT [--seconds S] [--timeout S] GROUP...
  *     GROUP: --group NAME [--clients N] [--requests N] [--host H] [--path P] [--method M]
  *            [--body N] [--mark] [--pattern N] [--length N] [--header LINE] [--close] [--pause MS]
- *            [--leave MS] [--hosts COUNT:STEP] [--slow MS] [--idle]
+ *            [--leave MS] [--hosts COUNT:STEP] [--slow MS] [--pieces N] [--idle]
  *
  * Without --seconds a group goes on until its --requests are done, or until TERM. --close makes a
  * connection for each request. Each client waits --pause between its requests. --leave resets the
  * connection when the reply isn't there after that time. `@` in the path is replaced by a number of
- * its own for each request, and the reply must have `token=NUMBER;` in its first bytes: that is how
- * a reply to somebody else is seen.
+ * its own for each request, and the reply must have `token=NUMBER;` in the first bytes of its
+ * headers' values and its body: that is how a reply to somebody else is seen.
  *
  * `#` in the host is replaced by a number of at least five digits, which goes through STEP, 2 STEP
  * to COUNT STEP in turn. --length: the reply's body must have N bytes. A client of a --slow group
- * sends eight bytes of its head at a time, each after MS. One of an --idle group keeps its
+ * sends eight bytes of its head at a time, each after MS. One of a --pieces group writes 1 to N
+ * bytes at a time, the more whenever the socket takes them. One of an --idle group keeps its
  * connection after the first reply and asks no more; a line `idle` goes to stdout when the last of
  * them is there.
  *
@@ -58,7 +59,7 @@
 #define HEAD_MAX    2048
 #define AT_ONCE     64   /* idle clients that connect at a time */
 #define SLOW_BYTES  8    /* of a head that a slow client sends at a time */
-#define SEEN_MAX    2048 /* bytes of a reply in which the token is looked for */
+#define SEEN_MAX    2048 /* bytes of a reply, without framing, in which the token is looked for */
 #define STATUS_MAX  600
 #define AFTER_ERROR 0.01 /* seconds before a client whose request failed tries again */
 
@@ -70,7 +71,8 @@ struct group {
     int64_t length;         /* of the reply's body; -1: any */
     unsigned hosts, step, host_at;
     unsigned clients, started;
-    uint64_t limit; /* requests; 0 is no limit */
+    uint64_t limit;  /* requests; 0 is no limit */
+    unsigned pieces; /* bytes of a write at most; 0: as many as the socket takes */
     double pause, leave, slow;
     bool close, idle, mark;
 
@@ -264,12 +266,25 @@ static uint64_t request_size(const struct client *c)
     return c->head_len + body_size(c);
 }
 
+/* Writes the start of the group's first wrong reply to stderr, and how its connection stands. */
+static void show_wrong(const struct client *c)
+{
+    if (c->group->wrong)
+        return;
+    fprintf(stderr, "%s: wrong reply to token %llu: sent %llu of %llu, body of %llu bytes: ",
+            c->group->name, (unsigned long long)c->token, (unsigned long long)c->sent,
+            (unsigned long long)request_size(c), (unsigned long long)c->body_len);
+    fwrite(c->seen, 1, c->seen_len, stderr);
+    fputc('\n', stderr);
+}
+
 /* The reply is whole. */
 static void done(struct client *c)
 {
     struct group *g = c->group;
     bool keep = !g->close && c->sent == request_size(c) && http_should_keep_alive(&c->parser);
     if (!reply_right(c)) {
+        show_wrong(c);
         failed(c, &g->wrong);
         return;
     }
@@ -292,9 +307,21 @@ static int on_head(http_parser *p)
     return strcmp(c->group->method, "HEAD") == 0; /* 1: no body follows */
 }
 
+/* Keeps the first bytes of the reply for token_seen: a token may come in two chunks. */
+static int on_seen(http_parser *p, const char *bytes, size_t len)
+{
+    struct client *c = p->data;
+    size_t room = SEEN_MAX - c->seen_len;
+    size_t take = len < room ? len : room;
+    memcpy(c->seen + c->seen_len, bytes, take);
+    c->seen_len += take;
+    return 0;
+}
+
 static int on_body(http_parser *p, const char *bytes, size_t len)
 {
     struct client *c = p->data;
+    on_seen(p, bytes, len);
     if (!c->group->pattern)
         c->body_len += len;
     while (c->group->pattern && len) {
@@ -318,6 +345,7 @@ static int on_whole(http_parser *p)
 }
 
 static const http_parser_settings parsing = {
+    .on_header_value = on_seen,
     .on_headers_complete = on_head,
     .on_body = on_body,
     .on_message_complete = on_whole,
@@ -353,10 +381,26 @@ static int next_bytes(struct client *c, struct iovec *list)
     return count;
 }
 
+/* Leaves 1 to `most` of the bytes. Returns the slices. */
+static size_t cut_to(struct iovec *list, size_t count, unsigned most)
+{
+    size_t left = 1 + (size_t)random() % most;
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].iov_len >= left) {
+            list[i].iov_len = left;
+            return i + 1;
+        }
+        left -= list[i].iov_len;
+    }
+    return count;
+}
+
 static void send_more(struct client *c)
 {
     struct iovec list[2];
     struct msghdr message = {.msg_iov = list, .msg_iovlen = (size_t)next_bytes(c, list)};
+    if (c->group->pieces)
+        message.msg_iovlen = cut_to(list, message.msg_iovlen, c->group->pieces);
     ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
     if (n > 0)
         c->sent += (uint64_t)n;
@@ -373,10 +417,6 @@ static void send_more(struct client *c)
 
 static void look(struct client *c, const char *bytes, size_t n)
 {
-    size_t room = SEEN_MAX - c->seen_len;
-    size_t take = n < room ? n : room;
-    memcpy(c->seen + c->seen_len, bytes, take);
-    c->seen_len += take;
     size_t parsed = http_parser_execute(&c->parser, &parsing, bytes, n);
     enum http_errno error = HTTP_PARSER_ERRNO(&c->parser);
     if (c->whole && parsed == n)
@@ -566,7 +606,7 @@ static void usage(void)
     fputs("usage: load HOST:PORT [--seconds S] [--timeout S] --group NAME [--clients N]\n"
           "  [--requests N] [--host H] [--path P] [--method M] [--body N] [--header LINE]\n"
           "  [--pattern N] [--length N] [--close] [--pause MS] [--leave MS]\n"
-          "  [--hosts COUNT:STEP] [--slow MS] [--idle] [--group ...]\n",
+          "  [--hosts COUNT:STEP] [--slow MS] [--pieces N] [--idle] [--group ...]\n",
           stderr);
     exit(2);
 }
@@ -622,6 +662,8 @@ static bool group_option(struct group *g, const char *name, const char *value)
             usage();
     } else if (strcmp(name, "--slow") == 0)
         g->slow = atof(value) / 1000;
+    else if (strcmp(name, "--pieces") == 0)
+        g->pieces = (unsigned)atoi(value);
     else if (strcmp(name, "--pattern") == 0)
         g->pattern = strtoull(value, NULL, 10);
     else if (strcmp(name, "--pause") == 0)

@@ -25,6 +25,7 @@ local load = {}
 ---@field length? integer bytes that the reply's body must have
 ---@field hosts? string "COUNT:STEP", the numbers that `#` in the host goes through (load.c)
 ---@field slow? number milliseconds between the pieces in which the head is sent
+---@field pieces? integer bytes of a request that a client writes at a time, at most
 ---@field idle? boolean each client keeps its connection after one reply, and asks no more
 ---@field close? boolean a connection for each request
 ---@field pause? number milliseconds between two requests of a client
@@ -57,7 +58,7 @@ local function group_arguments(argv, group)
   end
   add("group", group.name or "all")
   for _, key in ipairs({ "clients", "requests", "host", "path", "method", "header", "body",
-    "pattern", "length", "hosts", "slow", "pause", "leave" }) do
+    "pattern", "length", "hosts", "slow", "pieces", "pause", "leave" }) do
     add(key, group[key])
   end
   for _, key in ipairs({ "close", "idle", "mark" }) do
@@ -89,7 +90,8 @@ function load.start(address, options)
   }, Load)
 end
 
-local function parse(text)
+-- `shown`: the wrong replies, as the program wrote them.
+local function parse(text, shown)
   local results = {}
   for name, rest in text:gmatch("(%S+)([^\n]*)\n") do
     local result = setmetatable({ failed = 0 }, {
@@ -104,7 +106,7 @@ local function parse(text)
     for _, key in ipairs(FAILURES) do
       result.failed = result.failed + (result[key] or 0)
     end
-    result.text = name .. rest
+    result.text = name .. rest .. ((result.wrong or 0) > 0 and "\n" .. shown or "")
     results[name] = result
   end
   return results
@@ -121,9 +123,10 @@ function Load:finish(timeout)
     error(("load: %s; it wrote %q and %q"):format(self.process:ending(), text,
       process.read_file(self.dir .. "/err") or ""), 2)
   end
+  local shown = process.read_file(self.dir .. "/err") or ""
   process.remove(self.dir)
   local seconds = tonumber(text:match("\nall seconds=([%d.]+)"))
-  local results = parse((text:gsub("all seconds=[^\n]*\n$", "")))
+  local results = parse((text:gsub("all seconds=[^\n]*\n$", "")), shown)
   results.seconds = seconds
   return results
 end
