@@ -35,6 +35,9 @@ static bool lookup_lacks_openat2(void)
     return fd < 0 && (errno == ENOSYS || errno == EPERM);
 }
 
+/* EAGAIN: something was renamed, anywhere on the machine, while a ".." of a symlink was followed
+ * (openat2(2)). A process that renames all the time must not keep a file from being found, so after
+ * some tries the path is walked here. */
 static int lookup_open_confined(int dir, const char *path, int flags, uint64_t resolve)
 {
     static bool walks;
@@ -42,9 +45,11 @@ static int lookup_open_confined(int dir, const char *path, int flags, uint64_t r
     flags |= O_CLOEXEC;
     if (walks)
         return walk_open(dir, path, flags, resolve);
-    do /* EAGAIN: something was renamed while a ".." of a symlink was followed (openat2(2)) */
+    do
         fd = lookup_openat2(dir, path, flags, resolve);
     while (fd < 0 && (errno == EAGAIN || errno == EINTR) && ++tries < 10);
+    if (fd < 0 && errno == EAGAIN)
+        return walk_open(dir, path, flags, resolve);
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
         return fd;
     int err = errno;

@@ -1,6 +1,7 @@
 /*
- * walk - opens a path below a folder, as openat2(2) does, for systems that refuse openat2: a
- * container whose seccomp profile is older than the call, valgrind. Called by lookup.
+ * walk - opens a path below a folder, as openat2(2) does, for systems that refuse openat2 (a
+ * container whose seccomp profile is older than the call, valgrind), and for a path that it does
+ * not open because of renames elsewhere. Called by lookup.
  *
  * Each name of the path is opened in the folder before it, with O_NOFOLLOW, and a symlink is
  * resolved here; ".." leads to the descriptor of the folder before. So no change of files or links

@@ -1,4 +1,5 @@
--- Where the kernel or a container refuses openat2(2), files are found and confined as everywhere.
+-- Where the kernel or a container refuses openat2(2), and where renames elsewhere keep it from
+-- following a "..", files are found and confined as everywhere.
 
 local http = require("tests.support.http")
 local process = require("tests.support.process")
@@ -54,12 +55,13 @@ local function answers(s, paths)
   return out
 end
 
-describe("without openat2", function()
+-- `how` openat2 fails, by the launcher.
+local function scenarios(how)
   local dir, plain, walking
 
   setup(function()
     dir = site()
-    plain, walking = start(dir), start(dir, { LAUNCHER })
+    plain, walking = start(dir), start(dir, { LAUNCHER, how })
   end)
 
   teardown(function()
@@ -92,7 +94,11 @@ describe("without openat2", function()
   end)
 
   it("is what the launcher makes of a process", function()
-    local res = process.run({ argv = { LAUNCHER, "grep", "^Seccomp:", "/proc/self/status" } })
-    assert.equal("Seccomp:\t2\n", res.stdout)
+    local argv = { LAUNCHER, how, "grep", "^Seccomp:", "/proc/self/status" }
+    assert.equal("Seccomp:\t2\n", process.run({ argv = argv }).stdout)
   end)
-end)
+end
+
+for how, name in pairs({ refused = "without openat2", busy = "where openat2 meets renames" }) do
+  describe(name, function() scenarios(how) end)
+end

@@ -24,10 +24,15 @@ static void make_file(const char *name)
     close(fd);
 }
 
+/* EAGAIN: another process has renamed something while a ".." was followed. */
 static int kernel_open(int from, const char *path, int flags, uint64_t resolve)
 {
     struct open_how how = {.flags = (uint64_t)flags, .resolve = resolve};
-    return (int)syscall(SYS_openat2, from, path, &how, sizeof how);
+    int fd, tries = 0;
+    do
+        fd = (int)syscall(SYS_openat2, from, path, &how, sizeof how);
+    while (fd < 0 && errno == EAGAIN && ++tries < 100000);
+    return fd;
 }
 
 /* 0, and the identity of the file behind the descriptor, which is closed; else the errno. */
