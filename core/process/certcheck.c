@@ -5,7 +5,6 @@
 #include "process/certcheck.h"
 
 #include "process/certificates.h"
-#include "tls/ktls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,20 +59,11 @@ static unsigned certcheck_take_name(const char **report, char name[CERTCHECK_NAM
     return (unsigned)number;
 }
 
-/* A route that asks for TLS in the kernel is served without, where there is none. */
 static void certcheck_look_for_ktls(const struct plan *plan)
 {
-    char text[256];
-    for (unsigned i = 0; i < plan->tls_count; i++) {
-        const struct plan_tls *line = &plan->tls[i];
-        if (strcmp(line->key, "ktls") != 0 || strcmp(line->first, "asked") != 0 ||
-            ktls_problem() == NULL)
-            continue;
-        snprintf(text, sizeof text,
-                 "listen[%u]: tls: ktls = true, but %s. TLS is served without it", line->number,
-                 ktls_problem());
+    const char *text;
+    for (unsigned at = 0; (text = certificates_without_ktls(plan, &at)) != NULL;)
         certcheck_problem(NULL, text, false);
-    }
 }
 
 /* `user`: whom to become once the files are read; NULL: nobody. */

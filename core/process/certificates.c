@@ -152,6 +152,21 @@ static const char *certificates_add_line(int out, const struct plan *plan,
     return message;
 }
 
+const char *certificates_without_ktls(const struct plan *plan, unsigned *at)
+{
+    while (*at < plan->tls_count) {
+        const struct plan_tls *line = &plan->tls[(*at)++];
+        if (strcmp(line->key, "ktls") != 0 || strcmp(line->first, "asked") != 0 ||
+            ktls_problem() == NULL)
+            continue;
+        snprintf(message, sizeof message,
+                 "listen[%u]: tls: ktls = true, but %s. TLS is served without it", line->number,
+                 ktls_problem());
+        return message;
+    }
+    return NULL;
+}
+
 /* --- the state of folders --- */
 
 static uint64_t certificates_mix(uint64_t hash, uint64_t value)

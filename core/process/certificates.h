@@ -19,6 +19,11 @@
  * would have no certificate. */
 const char *certificates_open(const struct plan *plan, int *file, uint64_t *folders);
 
+/* A sentence about the next listener of the plan whose route asks for the kernel's TLS, which this
+ * machine does not offer: it is served without. *at is 0 for the first one. NULL: there is none;
+ * else valid until the next call. */
+const char *certificates_without_ktls(const struct plan *plan, unsigned *at);
+
 /* The looks at the folders of a plan. */
 struct certificates_watch {
     uint64_t seen, used; /* the state of the folders at the last look; the one that is served */

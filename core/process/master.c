@@ -615,8 +615,11 @@ static bool master_compose(struct master *m)
 
 static bool master_start(struct master *m, const char **problem)
 {
+    const char *text;
     if (!master_load(m) || (*problem = master_open(m)) != NULL)
         return false;
+    for (unsigned at = 0; (text = certificates_without_ktls(&m->release.plan, &at)) != NULL;)
+        log_warn("%s", text);
     if (m->user.ignored)
         log_warn("'user' is ignored: only root can become another user");
     if (m->user.uid == 0)

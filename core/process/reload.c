@@ -406,6 +406,9 @@ static void reload_prepare(struct reload *r)
         reload_note(r, plan->note);
     for (unsigned i = 0; i < plan->warning_count; i++)
         reload_note(r, plan->warnings[i]);
+    const char *text;
+    for (unsigned at = 0; (text = certificates_without_ktls(plan, &at)) != NULL;)
+        reload_note(r, text);
     sockets_add_control(r->sockets, plan, r->control_default);
     unsigned slots = plan->workers > w->count ? plan->workers : w->count;
     const char *err = sockets_open(r->sockets, plan, slots);

@@ -62,6 +62,20 @@ describe("ktls", function()
     end)
   end
 
+  it("is warned of by the log of a start and a reload where there is none", function()
+    local s = start("ktls = true")
+    finally(function() s:stop() end)
+    local from = s:mark()
+    s:reload()
+    if is_offered() then
+      assert.not_matches("ktls = true", s:errors(), 1, true)
+      return
+    end
+    local text = "listen%[1%]: tls: ktls = true, but .- TLS is served without it"
+    s:wait_log(text)
+    s:wait_log(text, nil, from)
+  end)
+
   it("is warned of by check where it is asked for and there is none", function()
     local asked = check("127.0.0.1:8443", "ktls = true")
     assert.equal(0, asked.code, asked.stderr)
