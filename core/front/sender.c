@@ -236,6 +236,11 @@ size_t sender_send(struct sender *s, const struct sender_frame *frame, enum send
 void sender_file(struct sender *s, struct file_source *file, const struct file_piece *pieces,
                  unsigned count)
 {
+    /* nothing would follow the head of an empty file, which must not wait for more */
+    for (; count > 0 && pieces->before.n + pieces->size == 0; pieces++)
+        count--;
+    if (count == 0)
+        return;
     s->file = file;
     file->users++;
     s->pieces = pieces;

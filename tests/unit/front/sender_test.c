@@ -16,6 +16,7 @@ static struct loop loop;
 static struct sender_turn turn;
 static char bytes[SIZE], got[2 * SIZE];
 static size_t writes, calls;
+static bool awaits_more; /* what the last call has told the kernel */
 
 /* Counts what goes through the transport beneath. */
 static const struct transport_ops *beneath;
@@ -24,6 +25,7 @@ static ssize_t count_writev(struct transport *t, struct iovec *slices, int count
 {
     ssize_t n = beneath->writev(t, slices, count, more);
     calls++;
+    awaits_more = more;
     writes += n > 0 ? (size_t)n : 0;
     return n;
 }
@@ -207,6 +209,25 @@ static void check_large_head(const struct transport_ops *ops)
     link_close(&l);
 }
 
+/* The head of an empty file does not wait in the kernel for bytes that never come. */
+static void check_empty(const struct transport_ops *ops, struct file_source source)
+{
+    const struct file_piece piece = {.before = STR_NONE, .at = 5, .size = 0};
+    const struct sender_frame frame = {.head = {bytes, 10000}};
+    struct link l;
+    link_open(&l, ops);
+    source.users = 1;
+    sender_file(&l.sender, &source, &piece, 1);
+    check_int(sender_send(&l.sender, &frame, SENDER_TURN), 10000);
+    check(!awaits_more);
+    check(sender_is_done(&l.sender));
+    check_int(source.users, 1);
+    file_source_drop(&source);
+    link_read(&l);
+    check_int(l.received, 10000);
+    link_close(&l);
+}
+
 static void check_pieces(const struct transport_ops *ops)
 {
     const struct file_piece pieces[] = {
@@ -267,6 +288,10 @@ int main(void)
     }
     check_small(&counts);
     check_large_head(&counts);
+
+    test("an empty file behind a head that is too large to wait");
+    check_empty(&counts, make_content());
+    check_empty(&counts, make_file(SIZE));
 
     sender_turn_fini(&turn);
     loop_fini(&loop);
