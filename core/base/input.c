@@ -103,8 +103,10 @@ void inputs_release(struct inputs *all)
 static struct input *input_of(const struct inputs *all, struct str bytes)
 {
     size_t at = (size_t)((uintptr_t)bytes.p - (uintptr_t)all->buffers) / sizeof(struct input);
+    if (at >= all->count)
+        return NULL;
     struct input *input = &all->buffers[at];
-    if (at >= all->count || input->references == 0 || bytes.p < input->bytes ||
+    if (input->references == 0 || bytes.p < input->bytes ||
         bytes.p > input->bytes + input->filled ||
         bytes.n > (size_t)(input->bytes + input->filled - bytes.p))
         return NULL;
