@@ -414,6 +414,9 @@ void http1_process(struct http1 *c, const char *data, size_t n)
         }
         if (gone)
             return; /* the connection lingers or is freed */
+        /* http1_want_body asks for 100 Continue where nothing of the body has come */
+        if (n < http1_kept(c).n)
+            http1_keep_input(c, data, n, false);
     } while (c->exchange != NULL && !arriving && exchange_run(c->exchange));
     loop_undefer(&c->active.step); /* the facts that the exchange has noted have been handled */
     http1_keep_input(c, data, n, arriving);

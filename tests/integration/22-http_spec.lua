@@ -233,6 +233,20 @@ describe("a request's body", function()
     client:close()
   end)
 
+  it("is asked for by 100 Continue behind another request, with which its head came", function()
+    local client = http.open(r.address)
+    for _, first in ipairs({ "GET %s HTTP/1.1\r\nHost: a\r\n\r\n",
+      "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" .. ("x"):rep(20000) }) do
+      client.conn:send(first:format(rig.target("body=first")) .. "POST " .. rig.target("sum")
+        .. " HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+      assert.equal("first", client:receive().body)
+      assert.equal("HTTP/1.1 100 Continue\r\n\r\n", client.conn:read_until("\r\n\r\n"))
+      client.conn:send("hello")
+      assert.equal(rig.sum("hello"), client:receive().body)
+    end
+    client:close()
+  end)
+
   it("is not asked for when it is refused, or for HTTP/1.0", function()
     local conn = net.connect(r.address)
     conn:send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
