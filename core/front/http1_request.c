@@ -253,13 +253,13 @@ static void http1_start_skipping(struct http1 *c)
 
 /* --- one step after the other --- */
 
-/* Ends a request whose response has been written, or broken off. Returns false when the connection
- * is freed, or lingers. */
-static bool http1_finish_request(struct http1 *c)
+/* Ends a request whose response has been written, or broken off. `behind`: input has come behind
+ * it. Returns false when the connection is freed, or lingers. */
+static bool http1_finish_request(struct http1 *c, bool behind)
 {
     struct clients *all = client_clients(c->client);
     const struct http1_response *response = c->response;
-    bool unread = !c->body_done || c->eof;
+    bool unread = !c->body_done || c->eof || behind;
     const char *broken = response->sender.broken;
     bool close = response->close || broken != NULL || (all->stopping && all->patience <= 0);
     /* The connection closes at once when it is broken or has no unread input, and when the response
@@ -378,7 +378,7 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
     if (response->ended && sender_is_done(&response->sender)) {
         if (c->body_done || c->eof || !http1_may_skip_body(c)) {
             response->close |= !c->body_done;
-            *gone = !http1_finish_request(c);
+            *gone = !http1_finish_request(c, n > 0);
             return !*gone;
         }
         http1_start_skipping(c);

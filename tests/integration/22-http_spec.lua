@@ -151,6 +151,24 @@ describe("pipelined requests", function()
   end)
 end)
 
+describe("a connection that ends before a pipelined request", function()
+  it("still has its last reply for a client that goes on sending", function()
+    local r = rig.start({ settings = "limits = { keepalive_requests = 2 }" })
+    finally(function() r:stop() end)
+    local client = http.open(r.address)
+    local get = ("GET %s HTTP/1.1\r\nHost: a\r\n\r\n"):format(rig.target("size=100000"))
+    client.conn:send(get:rep(4))
+    r.server:wait_access("GET.*\n.*GET") -- the server has written both, and the client reads none
+    client.conn:send(get)
+    local expected = rig.pattern(100000)
+    for _ = 1, 2 do
+      assert.is_true(expected == client:receive().body)
+    end
+    assert.is_true(client.conn:closes(3))
+    client:close()
+  end)
+end)
+
 describe("a reply without a body", function()
   local r
 
