@@ -376,7 +376,7 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
         n > 0) /* a pipelined request need not wait for the end of the turn */
         http1_response_write(response);
     if (response->ended && sender_is_done(&response->sender)) {
-        if (c->body_done || c->eof || !http1_may_skip_body(c)) {
+        if (c->body_done || (c->eof && n == 0) || !http1_may_skip_body(c)) {
             response->close |= !c->body_done;
             *gone = !http1_finish_request(c, n > 0);
             return !*gone;

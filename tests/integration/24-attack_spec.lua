@@ -765,6 +765,19 @@ describe("requests before a half-close", function()
     end)
   end
 
+  it("are answered behind one whose body nobody wants", function()
+    local client = http.open(r.address)
+    client.conn:send("GET /x.php?delay=30&body=1 HTTP/1.1\r\nHost: a\r\n\r\n"
+      .. "POST /own?2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n" .. ("x"):rep(5000)
+      .. "GET /own?3 HTTP/1.1\r\nHost: a\r\n\r\n")
+    client.conn:finish()
+    for i = 1, 3 do
+      assert.equal(tostring(i), client:receive().body)
+    end
+    assert.is_true(client.conn:closes(3))
+    client:close()
+  end)
+
   it("are answered up to one that is not whole", function()
     local client = http.open(r.address)
     client.conn:send("GET /x.php?body=1 HTTP/1.1\r\nHost: a\r\n\r\nGET /x.php?body=2 HTTP/1.1\r\n")
