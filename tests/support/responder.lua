@@ -84,7 +84,7 @@ end
 ---@return string line
 function Responder:wait_log(pattern, timeout)
   return poll.wait(function()
-    for line in self:log():gmatch("[^\n]+") do
+    for line in self:log():gmatch("([^\n]+)\n") do
       if line:find(pattern) then
         return line
       end

@@ -227,12 +227,14 @@ function rig.bytes(size)
   return block:rep(math.ceil(size / math.max(#block, 1))):sub(1, size)
 end
 
---- The lines of the responder's log with this name, each as a table of its `key=value` pairs.
+--- The lines of the responder's log with this name, each as a table of its `key=value` pairs. A
+--- line that is still being written does not count.
 ---@param name "OPEN"|"START"|"HELD"|"REQUEST"|"OFFER"|"CLOSE"|"VALUES"|"VIOLATION"
+---@param log? string what the log said, by default what it says now
 ---@return table<string, string>[]
-function Rig:events(name)
+function Rig:events(name, log)
   local list = {}
-  for line in self.back:log():gmatch(name .. " ([^\n]+)") do
+  for line in (log or self.back:log()):gmatch(name .. " ([^\n]+)\n") do
     local event = {}
     for key, value in line:gmatch("(%w+)=(%S*)") do
       event[key] = event[key] or value
@@ -318,7 +320,8 @@ end
 --- How many connections to the responder are open.
 ---@return integer
 function Rig:open_connections()
-  return #self:events("OPEN") - #self:events("CLOSE")
+  local log = self.back:log()
+  return #self:events("OPEN", log) - #self:events("CLOSE", log)
 end
 
 --- Waits until so many connections to the responder are open.

@@ -219,9 +219,10 @@ local function tail(text)
   return #text > 4000 and "..." .. text:sub(-4000) or text
 end
 
+-- A line that is still being written is none: a long one comes in parts.
 local function wait_text(read, pattern, what, timeout, from, other)
   return poll.wait(function()
-    local text = read():sub((from or 0) + 1)
+    local text = read():sub((from or 0) + 1):match("^.*\n") or ""
     for line in text:gmatch("[^\n]+") do
       if line:find(pattern) or other and line:find(other) then
         return line
