@@ -66,7 +66,7 @@ describe("moongate status", function()
   it("shows a reload that failed, until a later one serves", function()
     start({})
     r.server:reload_fails("return {")
-    local one = r:status().errors[1]
+    local one = poll.wait(function() return r:status().errors[1] end, "the failure in the status")
     assert.same({ "HUP", true }, { one.what, one.holds })
     assert.matches("route%.lua:1: ", one.text)
     assert.matches("\n  ! the last load failed %(HUP%): [^\n]+route%.lua:1: ", r:tell("status"))

@@ -91,7 +91,14 @@ describe("the status document", function()
     r:tell("log-level", "debug", "--for", "1h")
     note(seen, "", r:status())
     r.server:reload_fails("return {")
-    note(seen, "", r:status())
+    note(seen, "", poll.wait(function()
+      local value = r:status()
+      for _, one in ipairs(value.errors) do
+        if one.what == "HUP" then
+          return value
+        end
+      end
+    end, "the failure in the status"))
     assert.same(named(), seen)
   end)
 end)

@@ -181,6 +181,7 @@ describe("a collector", function()
     c:answer(200, nil, [[{"partialSuccess":{"rejectedSpans":"1","errorMessage":"no"}}]])
     assert.same({ bodies[1], bodies[1] }, { bodies[2], bodies[3] })
     wait_counter(r, 'moongate_spans_dropped_total{reason="rejected"}', 1)
+    wait_counter(r, "moongate_spans_exported_total", 3)
     assert.equal(3, counter(r, "moongate_spans_exported_total"))
   end)
 

@@ -60,6 +60,11 @@ describe("the level of the error log", function()
     return count
   end
 
+  -- The lines of both are there: they may come a moment after the answers.
+  local function wait_said(word)
+    poll.wait(function() return sayers(word) == 2 end, ("%q of both workers"):format(word))
+  end
+
   it("is the route's, and what is below it is neither written nor formatted", function()
     assert.equal("info\n", r:tell("log-level"))
     assert.same({ level = "info", route = "info", ordered = false },
@@ -77,7 +82,7 @@ describe("the level of the error log", function()
       r:tell("status"))
     assert.same({ level = "debug", route = "info", ordered = true }, r:status().log)
     ask_all("/?Say=second")
-    assert.equal(2, sayers("second"))
+    wait_said("second")
     local pid = r.server:workers()[1]
     assert(os.execute("kill -KILL " .. pid) == 0)
     poll.wait(function()
@@ -85,7 +90,7 @@ describe("the level of the error log", function()
       return #now == 2 and now[1] ~= pid and now[2] ~= pid
     end, "another worker")
     ask_all("/?Say=third")
-    assert.equal(2, sayers("third"))
+    wait_said("third")
   end)
 
   it("holds in the master", function()

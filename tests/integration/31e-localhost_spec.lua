@@ -18,6 +18,7 @@ local function start(state)
     serve = ".", files = FILES, env = { XDG_STATE_HOME = state },
     args = { "--backend", "127.0.0.1:1", "--listen", "https://" .. secure },
   })
+  gate:wait_log("curl %-%-cacert ") -- the last of what is said behind `serving`
   return gate, secure:match(":(%d+)$")
 end
 

@@ -80,7 +80,7 @@ describe("a script that", function()
     assert.truthy(gate.process:wait(5), "it still runs")
     for _, pid in ipairs(family) do
       poll.wait(function()
-        return not process.signal(pid, "CONT")
+        return process.gone(pid)
       end, "the end of the process that loads", 3)
     end
   end)

@@ -47,8 +47,9 @@ local function run(self)
   })
   poll.wait(function()
     assert(self.process:alive(), process.read_file(self.dir .. "/log"))
-    return (process.read_file("/proc/net/unix") or ""):find(self.path, 1, true)
-  end, "rsyslogd's socket")
+    local unix, udp = process.read_file("/proc/net/unix"), process.read_file("/proc/net/udp")
+    return unix:find(self.path, 1, true) and udp:find((":%04X 00000000:0000 "):format(self.port))
+  end, "rsyslogd's sockets")
 end
 
 ---@return Rsyslog
