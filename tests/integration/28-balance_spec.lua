@@ -304,10 +304,11 @@ describe("hash", function()
     do return { backend = "app", docroot = "/srv/app", hash_key = req.args.k } end
   ]]
 
-  -- key -> address
+  -- key -> address. The hash is of the addresses, too, which are others in each run: of so many
+  -- keys a server has 60, with a deviation of 6.
   local function places(r)
     local list = {}
-    for i = 1, 60 do
+    for i = 1, 180 do
       list[i] = who(r, "k=user" .. i)
     end
     return list
@@ -331,7 +332,8 @@ describe("hash", function()
     local first = places(r)
     assert.same(first, places(r))
     for i = 1, 3 do
-      assert.is_true((counts(first)[i] or 0) >= 8, "of 60: " .. tostring(counts(first)[i]))
+      local count = counts(first)[i] or 0
+      assert.is_true(count >= 24, "of 180: " .. count)
     end
     local again = rig.start({
       responder = false, servers = r.back.addresses, backend = options.backend,
