@@ -86,7 +86,7 @@ describe("every POST is run exactly once when", function()
       while case.reloads and run:running() do
         fpm:reload()
       end
-      local result = run:finish(TRIAL and 300 or 60)
+      local result = run:finish()
       assert.equal(posts, result.all[200], result.all.text)
       assert.equal(posts, runs(fpm)) -- each is noted before it is answered
       if TRIAL then

@@ -112,11 +112,15 @@ local function parse(text, shown)
   return results
 end
 
+-- Seconds for so many requests, however slow the machine is; one that gets no reply is given up by
+-- the program itself.
+local LONGEST = 300
+
 --- Waits for its end. Raises an error when it takes longer.
----@param timeout? number seconds, 60 by default
+---@param timeout? number seconds, LONGEST by default
 ---@return table<string, LoadResult> by the groups' names, and `seconds`
 function Load:finish(timeout)
-  local ended = self.process:wait(timeout or 60)
+  local ended = self.process:wait(timeout or LONGEST)
   local text = process.read_file(self.dir .. "/out") or ""
   if not ended or self.process.code ~= 0 then
     self.process:stop(1)
@@ -144,7 +148,7 @@ end
 ---@param options table as for `start`
 ---@return table<string, LoadResult>
 function load.run(address, options)
-  return load.start(address, options):finish((options.seconds or 30) + 60)
+  return load.start(address, options):finish((options.seconds or 0) + LONGEST)
 end
 
 --- Raises an error unless every request of the group had a whole reply with this status.
