@@ -97,11 +97,18 @@ describe("the deadline of a request", function()
     assert.equal("dump", rig.params(res).QUERY_STRING)
   end)
 
-  it("does not touch the next request of a connection", function()
+end)
+
+describe("the deadline of a request on a kept connection", function()
+  it("is its own, not what one before it has left", function()
+    local r = start({ backend = [[deadline = "6s", read_timeout = "2m"]] })
     local client = http.open(r.address)
-    finally(function() client:close() end)
+    finally(function()
+      client:close()
+      r:stop()
+    end)
     for _ = 1, 2 do
-      assert.equal(200, client:request({ path = rig.target("delay=600") }).status)
+      assert.equal(200, client:request({ path = rig.target("delay=3100") }).status)
     end
   end)
 end)

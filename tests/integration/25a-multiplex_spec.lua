@@ -56,7 +56,7 @@ describe("a shared connection", function()
     local r = start()
     local clients = {}
     for i = 1, 20 do
-      clients[i] = ask(r, ("token=%d&size=5000&record=100&pad=%d&delay=300"):format(i, i))
+      clients[i] = ask(r, ("token=%d&size=5000&record=100&pad=%d&delay=2000"):format(i, i))
     end
     for i = 1, 20 do
       local res = clients[i]:receive()
@@ -79,7 +79,7 @@ describe("a shared connection", function()
     local r = start({ backend = "multiplex = true, max_reqs = 4" })
     local clients = {}
     for i = 1, 10 do
-      clients[i] = ask(r, "delay=400&token=" .. i)
+      clients[i] = ask(r, "delay=2000&token=" .. i)
     end
     for i = 1, 10 do
       assert.equal(("token=%d;"):format(i), clients[i]:receive().body)
@@ -90,7 +90,7 @@ describe("a shared connection", function()
     r:stop()
     r = start({ backend = "multiplex = true, max_reqs = 4, max_conns = 1" })
     for i = 1, 10 do
-      clients[i] = ask(r, "delay=100&token=" .. i)
+      clients[i] = ask(r, "delay=600&token=" .. i)
     end
     for i = 1, 10 do
       assert.equal(("token=%d;"):format(i), clients[i]:receive().body)
@@ -160,7 +160,7 @@ end)
 describe("a client that leaves", function()
   it("has its request aborted, and the id is reserved until END_REQUEST", function()
     local r = start()
-    local client = ask(r, "token=1&delay=60000&deaf=800")
+    local client = ask(r, "token=1&delay=60000&deaf=4000")
     wait_begun(r, 1)
     client.conn:reset()
     r.back:wait_log("ABORT id=1 ")
@@ -208,7 +208,7 @@ describe("a connection that breaks", function()
     for i = 1, 8 do
       clients[i] = ask(r, "delay=1500&token=" .. i)
     end
-    clients[9] = ask(r, "delay=1500&token=9", { method = "POST", body = "once" })
+    clients[9] = ask(r, "delay=60000&token=9", { method = "POST", body = "once" })
     wait_begun(r, 9)
     local crash = ask(r, "crash&token=10")
     for i = 1, 8 do
@@ -260,14 +260,14 @@ describe("a connection that breaks", function()
   end)
 
   it("times out one request alone", function()
-    local r = start({ backend = "multiplex = true, read_timeout = '300ms'" })
+    local r = start({ backend = "multiplex = true, read_timeout = '3s'" })
     local client = ask(r, "token=1&fail=no-end")
     wait_begun(r, 1)
     assert.equal("token=2;", r:get("token=2").body)
     rig.assert_cut(client.conn:read_all(10))
     client:close()
     r.back:wait_log("ABORT id=1 ")
-    assert.equal(504, r:get("token=3&delay=2000").status)
+    assert.equal(504, r:get("token=3&delay=60000").status)
     assert.equal("token=4;", r:get("token=4").body)
     r:stop()
   end)
@@ -322,7 +322,7 @@ describe("an answer that is whole by its Content-Length", function()
       local client = http.open(r.address)
       for i = 1, 3 do
         local res = client:request({ path = rig.target(
-          ("length&size=70000&token=%d&end_delay=1500&late=bye"):format(i)) })
+          ("length&size=70000&token=%d&end_delay=5000&late=bye"):format(i)) })
         assert.equal(("token=%d;"):format(i) .. rig.pattern(70000), res.body)
       end
       assert.equal(0, #r:events("REQUEST")) -- none of them has ended
@@ -436,15 +436,19 @@ describe("nothing is lost or mixed", function()
   it("with clients that leave, of two workers and a reload", function()
     local r = start({ workers = 2, control = true, settings = "log = { access = false }" })
     local run = load.start(r.address, {
-      seconds = 4,
       { name = "stay", clients = 24, path = rig.target("token=@&size=3000&record=500") },
       { name = "post", clients = 16, method = "POST", body = 40000, mark = true,
         path = rig.target("token=@&mark&record=7") },
       { name = "leave", clients = 16, path = rig.target("token=@&delay=60000"), leave = 30 },
     })
-    poll.wait(function() return #r:events("BEGIN") > 500 end, "the run to be under way")
+    local function wait_more()
+      local before = #r:events("BEGIN")
+      poll.wait(function() return #r:events("BEGIN") > before + 500 end, "the run to go on")
+    end
+    wait_more()
     r:tell("reload")
-    local result = run:finish()
+    wait_more()
+    local result = run:stop()
     load.assert_all(result.stay)
     load.assert_all(result.post)
     assert.is_true(result.leave.left > 0)

@@ -304,11 +304,11 @@ describe("PHP-FPM", function()
     end)
 
     it("is answered when the request is finished early, not when the script ends", function()
-      local mark = fpm.data .. "/finished"
-      local res = get("/finish.php?mark=" .. mark)
-      local was_running = process.read_file(mark) == nil
+      local mark, answered = fpm.data .. "/finished", process.tempdir("finish") .. "/answered"
+      local res = get(("/finish.php?mark=%s&until=%s"):format(mark, answered))
       assert.equal("answered\n", res.body)
-      assert.True(was_running)
+      assert.is_nil(process.read_file(mark))
+      process.write_file(answered, "")
       poll.wait(function()
         return process.read_file(mark) == "done"
       end, "the script to go on to its end")
@@ -585,7 +585,7 @@ describe("PHP-FPM and a route that names the script itself", function()
 local root = os.getenv("TEST_ROOT")
 return {
   backends = { app = os.getenv("TEST_BACKEND"), kept = {
-    servers = { os.getenv("TEST_BACKEND") }, keepalive = 1, keepalive_idle = "1s",
+    servers = { os.getenv("TEST_BACKEND") }, keepalive = 1, keepalive_idle = "4s",
   } },
   on_request = function(req)
     if req.path == "/missing" then

@@ -103,14 +103,15 @@ describe("a reply that the client does not take", function()
 
   teardown(function() r:stop() end)
 
-  -- Whether the application is done with it while its client has read next to nothing.
-  local function is_done(commands, mark)
+  -- Whether the application is done with it while its client has read next to nothing. `seconds`:
+  -- how long it is looked at where it must not be.
+  local function is_done(commands, mark, seconds)
     local client = http.open(r.address)
     client:send({ path = rig.target(commands .. "&" .. mark) })
     client.conn:read(1000)
     local done = poll.try(function()
       return r.back:log():find("REQUEST [^\n]*" .. mark)
-    end, 1.5)
+    end, seconds or poll.PATIENCE)
     client:close()
     poll.wait(function()
       return r:open_connections() == 0
@@ -124,8 +125,9 @@ describe("a reply that the client does not take", function()
   end)
 
   it("holds it where there is to be no buffer", function()
-    assert.is_false(is_done("size=40000000&Pass=1", "Decision"))
-    assert.is_false(is_done("size=40000000&header=X-Accel-Buffering:%20no", "Header"))
+    assert.is_false(is_done("size=40000000&Pass=1", "Decision", 1.5))
+    assert.is_false(is_done("size=40000000&header=X-Accel-Buffering:%20no", "Header",
+      1.5))
     assert.is_true(is_done("size=40000000&header=X-Accel-Buffering:%20yes", "Other"))
   end)
 end)

@@ -161,6 +161,7 @@ describe("FCGI_OVERLOADED", function()
     finally(function() r:stop() end)
     r:get("protocol=2", { method = "POST", body = "x" })
     assert.is_true(#r:events("REQUEST") > 3, #r:events("REQUEST"))
+    r.server:wait_log("%[error%].*FCGI_OVERLOADED")
     local errors = r.server:errors()
     local _, warned = errors:gsub("%[warn%][^\n]*FCGI_OVERLOADED", "")
     local _, failed = errors:gsub("%[error%][^\n]*FCGI_OVERLOADED", "")
@@ -203,7 +204,7 @@ describe("on_error", function()
     root = stage.files({ ["sorry.html"] = "we are sorry\n" })
     r = rig.start({
       before = ("local ROOT = %q"):format(root),
-      backend = [[keepalive = 2, read_timeout = "1s", queue_timeout = "1s", max_fails = 0]],
+      backend = [[keepalive = 2, read_timeout = "3s", queue_timeout = "1s", max_fails = 0]],
       backends = ([[
         spare = { servers = { %q } },
         dead = { servers = { %q } },
