@@ -338,7 +338,8 @@ describe("a listener with the PROXY protocol", function()
       answer(s.address, V1 .. REQUEST)
       return lines(s, pattern) >= 2
     end, "a second line about distrusted headers", 30)
-    assert.matches("trusted_proxies %(and %d+ more since", s:errors())
+    -- The count stands in the second line, or in one of its own, whichever comes first.
+    s:wait_log("%d+ more [sl]")
   end)
 
   it("does not wait longer for the header than header_timeout", function()
