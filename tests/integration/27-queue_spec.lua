@@ -234,7 +234,9 @@ describe("a queue", function()
 
   for _, workers in ipairs({ 1, 2 }) do
     it(("is first come, first served, over %d workers"):format(workers), function()
-      local r = rig.start({ workers = workers, control = true, backend = "max_conns = 1" })
+      local r = rig.start({
+        workers = workers, control = true, backend = [[max_conns = 1, queue_timeout = "120s"]],
+      })
       finally(function() r:stop() end)
       local clients = send_many(r, 1, "delay=hold")
       r:wait_connections(1)
@@ -301,7 +303,8 @@ describe("tenants", function()
   for places = 1, 3 do
     it(("take turns, though all %d places are busy with others"):format(places), function()
       local r = rig.start({
-        control = true, backend = "max_conns = " .. places, on_request = BY_TENANT,
+        control = true, on_request = BY_TENANT,
+        backend = ([[max_conns = %d, queue_timeout = "120s"]]):format(places),
       })
       local loud = {}
       finally(function()

@@ -97,7 +97,8 @@ describe("moongate status", function()
   end)
 
   it("counts the requests of tenants", function()
-    start({ backend = "max_conns = 2,", on_request = "if req.path ~= '/' then "
+    start({ backend = "max_conns = 2, queue_timeout = '120s',",
+      on_request = "if req.path ~= '/' then "
       .. "return { backend = 'app', docroot = '/srv/app', tenant = req.path:sub(2) } end" })
     for _ = 1, 3 do
       http.get(r.address, "/shop?body=x")
