@@ -402,7 +402,7 @@ describe("queue", function()
     local clients = {}
     for i = 1, 6 do
       clients[i] = http.open(gate.address)
-      clients[i]:send({ path = "/?seconds=6", host = "blue.localhost" })
+      clients[i]:send({ path = "/?seconds=10", host = "blue.localhost" })
     end
     wait_status("3/100")
     local res = http.request(gate.address, { path = "/", host = "green.localhost" })
