@@ -50,15 +50,15 @@ void tickets_rotate(struct tickets *t)
     explicit_bzero(&key, sizeof key);
 }
 
-void tickets_read(const struct tickets *t, struct ticket_key out[TICKETS_KEYS])
+bool tickets_read(const struct tickets *t, struct ticket_key out[TICKETS_KEYS])
 {
-    /* A master that dies inside tickets_rotate leaves the version odd, so the looks are bounded:
-     * a torn key opens nothing, and costs a full handshake. */
+    /* A master that dies inside tickets_rotate leaves the version odd, so the looks are bounded. */
     for (unsigned looks = 0; looks < 1000; looks++) {
         uint32_t before = __atomic_load_n(&t->version, __ATOMIC_ACQUIRE);
         memcpy(out, t->keys, sizeof t->keys);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (before % 2 == 0 && __atomic_load_n(&t->version, __ATOMIC_RELAXED) == before)
-            return;
+            return true;
     }
+    return false;
 }

@@ -35,7 +35,9 @@ struct tickets *tickets_new(void);
 void tickets_free(struct tickets *t);
 /* Puts a new key before the others, and drops the oldest one. Only the master calls it. */
 void tickets_rotate(struct tickets *t);
-/* A copy of the keys, as they are at one moment. */
-void tickets_read(const struct tickets *t, struct ticket_key out[TICKETS_KEYS]);
+/* A copy of the keys, as they are at one moment. False: the master has been changing them for all
+ * of many looks, or has died while it did; a key may be torn, which opens nothing and costs a full
+ * handshake. */
+bool tickets_read(const struct tickets *t, struct ticket_key out[TICKETS_KEYS]);
 
 #endif
