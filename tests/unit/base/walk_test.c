@@ -166,7 +166,7 @@ static void swap_names(void)
 static void test_race(void)
 {
     struct stat outside, st;
-    int opened = 0;
+    int opened = 0; /* none as long as the child has not begun */
     test("a file that becomes a symlink to the outside and back");
     check_int(symlinkat("/etc/passwd", root, "swap"), 0);
     make_file("spare");
@@ -175,7 +175,7 @@ static void test_race(void)
     pid_t pid = fork();
     if (pid == 0)
         swap_names();
-    for (int i = 0; i < 20000; i++)
+    for (int i = 0; i < 20000 || (opened == 0 && i < 20000000); i++)
         if (identity(walk_open(root, "swap", O_RDONLY | O_CLOEXEC, RESOLVE_BENEATH), &st) == 0) {
             opened++;
             check(st.st_ino != outside.st_ino || st.st_dev != outside.st_dev);
