@@ -406,11 +406,14 @@ describe("a stale response", function()
     poll.wait(function() -- the first that comes after its time is held
       local client = http.open(r.address)
       client:send({ path = rig.target("delay=hold&body=new") })
-      if poll.try(function() return #r:events("HELD") > 0 end, 0.3) then
+      poll.wait(function()
+        return #r:events("HELD") > 0 or not client.conn:silent(0)
+      end, "the application to hold it, or an answer")
+      if #r:events("HELD") > 0 then
         r.held = client
         return true
       end
-      client:receive()
+      assert.equal("old", client:receive().body)
       client:close()
     end, "a request that the application holds")
     for _ = 1, 10 do
@@ -469,7 +472,9 @@ describe("many who want the same", function()
     local all = load.run(r.address, { { name = "crowd", clients = 1000, requests = 1000,
       path = rig.target("delay=200&size=1000"), length = 1000 }, timeout = 60 })
     load.assert_all(all.crowd)
-    assert.equal(1, asked(r, "delay=200"))
+    -- Who has waited for five seconds may ask as well.
+    local most = 1 + math.floor(all.crowd.max / 5)
+    assert.is_true(asked(r, "delay=200") <= most, all.crowd.text)
   end)
 
   it("do not wait for what can't be kept", function()
