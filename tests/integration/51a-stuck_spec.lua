@@ -163,6 +163,20 @@ describe("an interpreted loop", function()
   end)
 end)
 
+-- How many of so many connections each worker has: the kernel's table may change while it is read.
+local function connections(r, count)
+  local held = {}
+  poll.wait(function()
+    local all = 0
+    for _, pid in ipairs(r.workers) do
+      held[pid] = net.connections(pid, r.address)
+      all = all + held[pid]
+    end
+    return all == count
+  end, count .. " connections")
+  return held
+end
+
 describe("a compiled loop", function()
   for _, case in ipairs({ CASES[1], CASES[6] }) do
     local hook, query = unpack(case)
@@ -173,10 +187,7 @@ describe("a compiled loop", function()
       })
       finally(function() run:abandon() r:stop() end)
       poll.wait(function() return #r:events("REQUEST") > 500 end, "500 requests")
-      local held = {}
-      for _, pid in ipairs(r.workers) do
-        held[pid] = net.connections(pid, r.address)
-      end
+      local held = connections(r, 16)
       local victim = http.open(r.address)
       local begun = socket.gettime()
       victim:send({ path = rig.target(("body=x&How=whirl&At=%s%s"):format(hook, query)) })
@@ -212,15 +223,7 @@ describe("a compiled loop", function()
       clients[i] = http.open(r.address)
       assert.equal("x", clients[i]:request(path).body)
     end
-    local held = {}
-    poll.wait(function() -- the kernel's table may change while it is read
-      local all = 0
-      for _, pid in ipairs(r.workers) do
-        held[pid] = net.connections(pid, r.address)
-        all = all + held[pid]
-      end
-      return all == 16
-    end, "16 connections")
+    local held = connections(r, 16)
     local victim = http.open(r.address)
     victim:send({ path = rig.target("body=x&At=on_request&How=whirl") })
     r.server:wait_log("its script ran on")
