@@ -231,15 +231,20 @@ describe("a single worker", function()
     start(route("one"))
     local first = s:workers()[1]
     local from = s:mark()
+    -- The trial is the first one that loads it, the worker the second, which waits for `go`.
     s:rewrite(route("two", ([[
       local count = io.open(%q, "a+")
       count:write("x")
-      count:close()
-      os.execute("sleep 0.7")]]):format(dir .. "/count")))
+      count:flush()
+      count:seek("set")
+      if count:read("*a") == "xx" then
+        while not io.open(%q) do os.execute("sleep 0.02") end
+      end]]):format(dir .. "/count", dir .. "/go")))
     s.process:kill("HUP")
     poll.wait(function() return process.read_file(dir .. "/count") == "xx" end, "it loads")
     process.signal(first, "KILL")
     local _, line = s:wait_reloaded(from)
+    go()
     assert.truthy(line:find("killed by signal 9", 1, true), line)
     poll.wait(function()
       local ok, res = pcall(http.get, s.address, "/")

@@ -34,14 +34,20 @@ describe("a worker that is killed under load", function()
       })
       finally(function() run:abandon() r:stop() end)
       poll.wait(function() return #r:events("REQUEST") > 500 end, "500 requests")
-      local victim, held = r.workers[1], 0
-      for _, pid in ipairs(r.workers) do -- one that has clients: the kernel chose
-        if net.connections(pid, r.address) > held then
-          victim, held = pid, net.connections(pid, r.address)
+      local victim, held
+      poll.wait(function() -- the kernel's table may change while it is read
+        local all = 0
+        victim, held = nil, 0
+        for _, pid in ipairs(r.workers) do -- one that has clients: the kernel chose
+          local count = net.connections(pid, r.address)
+          all = all + count
+          if count > held then
+            victim, held = pid, count
+          end
         end
-      end
-      process.signal(victim, "STOP")
-      held = net.connections(victim, r.address)
+        return all == 24
+      end, "24 connections")
+      process.hold(victim)
       process.signal(victim, signal)
       process.signal(victim, "CONT")
       r.server:wait_log("a worker was killed by signal")
@@ -110,18 +116,14 @@ describe("workers that die before they serve", function()
     local workers = s:workers()
     process.write_file(dir .. "/die", "")
     local from = s:mark()
+    local begun = socket.gettime()
     process.signal(workers[1], "KILL")
-    local times = {}
-    for i = 1, 4 do
-      poll.wait(function()
-        return select(2, s:errors():sub(from + 1):gsub("ended with status 1 ", "")) >= i
-      end, "death " .. i, 15)
-      times[i] = socket.gettime()
-    end
+    poll.wait(function()
+      return select(2, s:errors():sub(from + 1):gsub("ended with status 1 ", "")) >= 4
+    end, "the fourth death", 60)
     -- 1, 2 and 4 s, and each time what a worker takes to come so far.
-    local first, third = times[2] - times[1], times[4] - times[3]
-    assert.is_true(first > 0.8 and third > first * 1.4,
-      ("the tries were %.2f and, later, %.2f s apart"):format(first, third))
+    local took = socket.gettime() - begun
+    assert.is_true(took > 6.5, ("the fourth try failed after %.2f s"):format(took))
     assert.is_true(s.process:alive())
     assert.is_false(process.gone(workers[2]), "the other worker")
     assert.is_true(os.remove(dir .. "/die"))
@@ -176,7 +178,7 @@ describe("when the master is killed", function()
   it("in the middle of a reload, nothing is left", function()
     local s = server.start({ route = HELLO, workers = 2 })
     local from = s:mark()
-    s:rewrite("io.stderr:write('loading\\n') local t = os.time() while os.time() < t + 2 do end "
+    s:rewrite("io.stderr:write('loading\\n') local t = os.time() while os.time() < t + 8 do end "
       .. HELLO)
     s.process:kill("HUP")
     s:wait_log("^loading", nil, from)
@@ -211,13 +213,12 @@ describe("when the master is killed", function()
 end)
 
 describe("a stop", function()
-  -- A slow request, and a client that is idle.
-  -- `slow` asks for what takes so many milliseconds.
-  local function busy(options, delay)
+  -- A request that the application holds, and a client that is idle.
+  local function busy(options)
     local r = rig.start(options)
     local slow, idle = http.open(r.address), http.open(r.address)
     assert.equal("x", idle:request({ path = rig.target("body=x") }).body)
-    slow:send({ path = rig.target("delay=" .. (delay or 800) .. "&body=slow") })
+    slow:send({ path = rig.target("delay=hold&body=slow") })
     r:wait_started("delay=", 1)
     return r, slow, idle
   end
@@ -231,6 +232,7 @@ describe("a stop", function()
         poll.wait(function() return not net.listening(r.address) end, "the port to be closed")
       end
       assert.is_true(idle.conn:closes(3))
+      r:release()
       local res = slow:receive("GET")
       assert.equal("slow", res.body)
       assert.equal("close", res.headers.connection)
@@ -242,7 +244,7 @@ describe("a stop", function()
   end
 
   it("by INT ends at once", function()
-    local r, slow, idle = busy({ dies = true, workers = 2 }, 8000)
+    local r, slow, idle = busy({ dies = true, workers = 2 })
     r.server.process:kill("INT")
     assert.truthy(r.server.process:wait(3))
     assert.equal(503, slow:receive("GET").status)
@@ -252,7 +254,7 @@ describe("a stop", function()
   end)
 
   it("by TERM, then INT, ends at once", function()
-    local r, slow, idle = busy({ dies = true }, 8000)
+    local r, slow, idle = busy({ dies = true })
     r.server.process:kill("TERM")
     poll.wait(function() return not net.listening(r.address) end, "the port to be closed")
     r.server.process:kill("INT")
@@ -294,6 +296,8 @@ describe("a stop", function()
   it("by the command says when it is done", function()
     local r, slow, idle = busy({ control = true, dies = true })
     local command = process.spawn({ argv = { server.binary(), "stop", "--control", r.control } })
+    poll.wait(function() return not net.listening(r.address) end, "the port to be closed")
+    r:release()
     assert.equal("slow", slow:receive("GET").body)
     assert.equal("exit status 0", command:wait(5))
     poll.wait(function() return not r.server.process:alive() end, "the server's end", 1)

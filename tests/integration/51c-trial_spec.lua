@@ -107,7 +107,7 @@ describe("a reload to a script that", function()
       assert.equal("hello", clients[i]:request({ path = "/" }).body)
     end
     finally(function() for _, client in ipairs(clients) do client:close() end end)
-    s:rewrite("os.execute('sleep 1') " .. HELLO)
+    s:rewrite("os.execute('sleep 3') " .. HELLO)
     s.process:kill("HUP")
     local blocked, sockets = 0, {} -- looks at which no worker answered
     for i, client in ipairs(clients) do
@@ -117,7 +117,7 @@ describe("a reload to a script that", function()
       for _, client in ipairs(clients) do
         client:send({ path = "/" })
       end
-      blocked = blocked + (#socket.select(sockets, nil, 0.6) == 0 and 1 or 0)
+      blocked = blocked + (#socket.select(sockets, nil, 2) == 0 and 1 or 0)
       for _, client in ipairs(clients) do
         client:receive("GET")
       end
@@ -319,15 +319,17 @@ describe("a page that crashes its worker", function()
       end,
     }]] })
     finally(function() s:stop() end)
-    local victims = {}
-    local served, failed = http.ask_beside(s.address, "/", "hello", 6, function()
-      victims[#victims + 1] = net.connect(s.address)
-      victims[#victims]:send("GET /poison HTTP/1.1\r\nHost: a\r\n\r\n")
-    end)
+    local victims, served, failed = {}, 0, 0
+    repeat -- several times where answers take long
+      local good, bad = http.ask_beside(s.address, "/", "hello", 6, function()
+        victims[#victims + 1] = net.connect(s.address)
+        victims[#victims]:send("GET /poison HTTP/1.1\r\nHost: a\r\n\r\n")
+      end)
+      served, failed = served + good, failed + bad
+    until #victims >= 8
     for _, victim in ipairs(victims) do
       victim:close()
     end
-    assert.is_true(#victims >= 8)
     -- A request may lie in the worker that dies, not more.
     local said = ("%d served, %d failed beside %d of the page"):format(served, failed, #victims)
     assert.is_true(failed <= #victims and served > 10 * failed, said)

@@ -146,10 +146,14 @@ describe("sockets that are handed over", function()
       route = route(("workers = 2, listen = %q,"):format(address)),
     })
     finally(function() s:stop() tcp:close() process.inherit(false) end)
-    process.signal(s:workers()[1], "KILL")
+    local killed = s:workers()[1]
+    process.signal(killed, "KILL")
     local run = load.start(address, { { clients = 4, close = true } })
     finally(function() run:abandon() s:stop() tcp:close() process.inherit(false) end)
-    poll.wait(function() return #s:workers() == 2 end, "another worker")
+    poll.wait(function() -- the killed one is in the list until its master has asked how it ended
+      local now = s:workers()
+      return #now == 2 and now[1] ~= killed and now[2] ~= killed
+    end, "another worker")
     local old = s.process
     old:kill("USR2")
     local line = s:wait_log("pid %d+ serves in our place")
@@ -250,19 +254,19 @@ describe("the service manager", function()
   end)
 
   it("hears the watchdog at half of its period, and not from a server that is stuck", function()
-    local s = start({ env = { WATCHDOG_USEC = "2000000", WATCHDOG_PID = false } })
+    local s = start({ env = { WATCHDOG_USEC = "6000000", WATCHDOG_PID = false } })
     finally(function() s:stop() end)
     wait_told("\nWATCHDOG=1\n")
     local first = wait_told("\nWATCHDOG=1\n", #collect()).index -- read as it came
-    poll.wait(function() return #collect() >= first + 4 end, "4 more")
-    for i = first + 1, first + 4 do
+    poll.wait(function() return #collect() >= first + 2 end, "2 more")
+    for i = first + 1, first + 2 do
       local gap = told[i].at - told[i - 1].at
-      assert.is_true(gap > 0.3 and gap < 2, ("%.3f s between two"):format(gap))
+      assert.is_true(gap > 0.5 and gap < 6, ("%.3f s between two"):format(gap))
     end
     process.signal(s.process.pid, "STOP")
     collect()
     local count = #told
-    assert.is_nil(poll.try(function() return #collect() > count end, 2.5))
+    assert.is_nil(poll.try(function() return #collect() > count end, 4))
     process.signal(s.process.pid, "CONT")
     poll.wait(function() return #collect() > count end, "it to go on")
   end)
