@@ -135,17 +135,20 @@ describe("an interpreted loop", function()
     end)
   end
 
-  it("just below the timeout is left alone, however many there are", function()
-    local from, begun = r.server:mark(), socket.gettime()
-    local client = http.open(r.address)
+  it("below the timeout is left alone, however many there are", function()
+    -- With seconds to spare: the time counts also where others have the processor.
+    local calm = start({ before = BEFORE:format(2.5),
+      settings = ("script_timeout = 6, %s stop_timeout = 5"):format(HOOKS) })
+    finally(function() calm:stop() end)
+    local begun, client = socket.gettime(), http.open(calm.address)
     for i = 1, 5 do
       local hook = CASES[i][1]
       local res = client:request({ path = rig.target("body=x&How=stay&At=" .. hook) })
       assert.equal("200 x", res.status .. " " .. res.body)
     end
     client:close()
-    assert.is_true(socket.gettime() - begun > 2 * TIMEOUT)
-    assert.is_nil(r.server:errors():find("script_timeout", from, true))
+    assert.is_true(socket.gettime() - begun > 2 * 6)
+    assert.is_nil(calm.server:errors():find("script_timeout", 1, true))
   end)
 
   it("costs the other requests of its worker some time, and no answer", function()
