@@ -245,8 +245,15 @@ describe("a flood of handshakes", function()
     for _, one in ipairs(flood) do
       one:wait(60)
     end
-    -- with each turn bound to some milliseconds of handshakes there are many answers in 4 s
-    assert.is_true(answered > 100, answered .. " answers")
+    local handshakes = 0
+    for i = 1, #flood do
+      local text = process.read_file(dir .. "/out" .. i)
+      handshakes = handshakes + assert(tonumber(text:match("(%d+) connections in")), text)
+    end
+    -- With each turn bound to some milliseconds of handshakes there is an answer to a few of them,
+    -- however fast the machine is.
+    assert.is_true(answered > 100 or 8 * answered > handshakes,
+      ("%d answers beside %d handshakes"):format(answered, handshakes))
   end)
 end)
 
