@@ -184,10 +184,12 @@ local function headers(value)
 end
 
 local function header_value(value)
-  if type(value) == "string" and not is_header_value(value) then
+  if type(value) ~= "string" then
+    return "a text"
+  elseif not is_header_value(value) then
     return nil, ("a control character in '%s'"):format(printable(value))
   end
-  return not is_header_value(value) and "a text" or nil
+  return nil
 end
 
 local INI_PARAMS = { PHP_VALUE = true, PHP_ADMIN_VALUE = true }

@@ -156,6 +156,7 @@ describe("decision.problem", function()
     { { root = "/srv", cache_control = "a\nb" },
       "cache_control: a control character in 'a?b'" },
     { { root = "/srv", cache_control = true }, "cache_control: expected a text, got true" },
+    { { root = "/srv", cache_control = 5 }, "cache_control: expected a text, got 5" },
     { { root = "/srv", try = {} }, "try: the list is empty" },
     { { root = "/srv", try = 1 }, "try: expected a list of paths" },
     { { root = "/srv", try = { "$path", { statsu = 404 } } }, "try: in the decision at its end: "
